@@ -1,0 +1,1 @@
+"""Stages: functions of exposures and a frozen configuration."""
