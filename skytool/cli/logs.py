@@ -1,0 +1,184 @@
+"""What the program says on stderr: log lines, Python warnings, verbosity, a log file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from skytool.errors import OutputError, SkytoolWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COLOURS = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
+
+
+class _Lines(logging.Formatter):
+    """``LEVEL name: message``, or ``skytool: error: message`` for what ended the run."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with the traceback below it if the record has one."""
+        level = record.levelname
+        failure = getattr(record, "failure", False)
+        word = "error" if failure else level
+        if level in _COLOURS and not os.environ.get("NO_COLOR"):
+            word = click.style(word, fg=_COLOURS[level], bold=True)
+        head = f"skytool: {word}: " if failure else f"{word} {record.name}: "
+        text = head + record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class _Console(logging.Handler):
+    """The stderr of the moment, so that a test or a redirection sees the lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_Lines())
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the usual verbosity, without a log file."""
+        self.verbose = 0
+        self.quiet = 0
+        self.files: list[logging.Handler] = []
+        self.seen: set[tuple[type[Warning], str]] = set()
+
+    def apply(self) -> None:
+        """Set the levels that the counts of -v and -q ask for."""
+        level = logging.INFO + 10 * (self.quiet - self.verbose)
+        self.setLevel(min(max(level, logging.DEBUG), logging.ERROR))
+        lowest = logging.DEBUG if self.files else self.level
+        logging.getLogger("skytool").setLevel(lowest)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record, but none of astropy's, whose logger prints them itself."""
+        if record.name != "astropy":
+            click.echo(self.format(record), err=True)
+
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
+        """Log a Python warning, the same text once in a run."""
+        text = " ".join(str(message).split())
+        if (category, text) in self.seen:
+            return
+        self.seen.add((category, text))
+        name = "skytool" if issubclass(category, SkytoolWarning) else category.__name__
+        logging.getLogger(name).warning("%s", text)
+
+
+_console = _Console()
+
+
+@contextmanager
+def console() -> Iterator[None]:
+    """Send log records and Python warnings to stderr while the block runs."""
+    root = logging.getLogger()
+    ours = logging.getLogger("skytool")
+    level = ours.level
+    _console.reset()
+    root.addHandler(_console)
+    _console.apply()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _console.show_warning
+            warnings.simplefilter("always", SkytoolWarning)
+            yield
+    finally:
+        for handler in [_console, *_console.files]:
+            root.removeHandler(handler)
+        for handler in _console.files:
+            handler.close()
+        ours.setLevel(level)
+
+
+def show_tracebacks() -> bool:
+    """Return whether the user asked for the traceback of an expected failure (``-vv``)."""
+    return _console.verbose > 1
+
+
+def is_verbose() -> bool:
+    """Return whether the user gave ``-v``."""
+    return _console.verbose > _console.quiet
+
+
+def is_quiet() -> bool:
+    """Return whether the user gave ``-q``."""
+    return _console.quiet > _console.verbose
+
+
+def failure(text: str, *, exc_info: BaseException | None = None) -> None:
+    """Print the one line that says why the run failed."""
+    logging.getLogger("skytool").error("%s", text, extra={"failure": True}, exc_info=exc_info)
+
+
+def _count(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    if ctx.resilient_parsing or not value:
+        return
+    if param.name == "verbose":
+        _console.verbose += value
+    else:
+        _console.quiet += value
+    _console.apply()
+
+
+def _open_log(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    if ctx.resilient_parsing or value is None:
+        return
+    try:
+        handler = logging.FileHandler(value, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{value}: {error.strerror}.", hint="Choose another --log-file."
+        ) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    _console.files.append(handler)
+    _console.apply()
+
+
+def verbosity_options() -> list[click.Parameter]:
+    """Return ``-v``, ``-q`` and ``--log-file``, which the group and every command accept."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_count,
+            show_default=False,
+            help="Say more; twice also the traceback of an error.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            count=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_count,
+            show_default=False,
+            help="Say less; twice nothing but errors.",
+        ),
+        click.Option(
+            ["--log-file"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=_open_log,
+            metavar="FILE",
+            help="Append all log lines to this file, with the time of each.",
+        ),
+    ]

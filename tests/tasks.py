@@ -1,0 +1,90 @@
+"""Task functions that worker processes import."""
+
+import logging
+import os
+import signal
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
+from skytool.parallel import run_tasks
+
+log = logging.getLogger("skytool.tasks")
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+    value: int
+
+
+def square(number):
+    return number * number
+
+
+def slow_first(number):
+    time.sleep(0.6 if number == 0 else 0.0)
+    return number
+
+
+def talk(number):
+    log.info("working on %d", number)
+    log.debug("detail of %d", number)
+    warnings.warn(f"{number} is odd", SkytoolWarning, stacklevel=2)
+    return number
+
+
+def fail_at_two(number):
+    if number == 2:
+        raise IncompatibleError("2 does not fit.", hint="Take 3.", number=2.0)
+    return number
+
+
+def bug(number):
+    raise ZeroDivisionError(f"bug at {number}")
+
+
+class Unpicklable(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+def fail_unpicklable(number):
+    raise Unpicklable(number, "two")
+
+
+def die_at_one(task):
+    if task.value == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task.value
+
+
+def threads(_):
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.linalg.inv(np.eye(3))
+    return os.getpid(), [info["num_threads"] for info in threadpool_info()]
+
+
+def nested(number):
+    return os.getpid(), [outcome.result for outcome in run_tasks(who, [number, 7], jobs=2)]
+
+
+def who(number):
+    return os.getpid(), number
+
+
+def sleep_with_part(folder):
+    part = Path(folder) / f"part-{os.getpid()}"
+    part.write_text("half")
+    try:
+        time.sleep(60)
+    finally:
+        part.unlink()
+
+
+def fail(text):
+    raise AlgorithmError(text)
