@@ -1,0 +1,101 @@
+"""Extensions as bytes: checksummed, piece by piece, without a time."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.io import fits
+
+from skytool.io.checksum import encoded, sum32, sum32_of_array
+from skytool.io.structure import BLOCK, CARD, padded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+_PIECE = 1 << 18  # bytes swapped at once: they stay in the cache of the processor
+_PLAIN_TYPES = frozenset({"u1", "i2", "i4", "i8", "f4", "f8"})
+
+
+def hdu_bytes(hdu: fits.ImageHDU | fits.BinTableHDU) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of an extension, padding and checksums included, piece by piece.
+
+    Parameters
+    ----------
+    hdu : ImageHDU or BinTableHDU
+        An extension; CHECKSUM and DATASUM are set in its header.
+    """
+    if not is_plain(hdu):
+        yield from _table_bytes(hdu)
+        return
+    hdu.update_header()
+    data = hdu.data
+    native = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
+    yield header_bytes(hdu.header, sum32_of_array(native))
+    stored = native.dtype.newbyteorder(">")
+    flat = native.reshape(-1)
+    step = _PIECE // native.dtype.itemsize
+    for start in range(0, flat.size, step):
+        yield flat[start : start + step].astype(stored).data.cast("B")
+    yield bytes(padded(native.nbytes) - native.nbytes)
+
+
+def header_bytes(header: fits.Header, datasum: int) -> bytes:
+    """Return a header in whole blocks, with its checksums.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Cards; CHECKSUM and DATASUM are set in it, with comments that say no time.
+    datasum : int
+        Sum of the data.
+    """
+    header.remove("CHECKSUM", ignore_missing=True)
+    header.remove("DATASUM", ignore_missing=True)
+    header["CHECKSUM"] = ("0" * 16, "sum of header and data")
+    header["DATASUM"] = (str(datasum), "sum of the data")
+    text = header.tostring().encode("ascii")
+    header["CHECKSUM"] = encoded(sum32(text, datasum))
+    return header.tostring().encode("ascii")
+
+
+def is_plain(hdu: fits.ImageHDU | fits.BinTableHDU) -> bool:
+    """Return True for an image that is stored as it is, without scaling or compression."""
+    return (
+        type(hdu) is fits.ImageHDU
+        and isinstance(hdu.data, np.ndarray)
+        and hdu.data.dtype.str[1:] in _PLAIN_TYPES
+        and "BZERO" not in hdu.header
+        and "BSCALE" not in hdu.header
+    )
+
+
+def _table_bytes(hdu: fits.ImageHDU | fits.BinTableHDU) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of an extension as astropy writes it, with sums of ours."""
+    whole = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(whole, output_verify="silentfix+ignore")
+    view = whole.getbuffer()[BLOCK:]  # behind the primary
+    header = fits.Header.fromstring(_header_part(view))
+    size = len(header.tostring())
+    data = view[size:]
+    yield header_bytes(header, sum32(data))
+    yield data
+
+
+def _header_part(view: memoryview) -> bytes:
+    """Return the header that bytes start with."""
+    end = 0
+    while True:
+        block = bytes(view[end : end + BLOCK])
+        end += BLOCK
+        if any(block[at : at + CARD] == b"END".ljust(CARD) for at in range(0, BLOCK, CARD)):
+            return bytes(view[:end])
+
+
+def write_all(file: IO[bytes], piece: bytes | memoryview) -> None:
+    """Write all of a piece: an unbuffered file may take only a part of it at a time."""
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,247 @@
+"""Opening FITS files, the one way in: checked, with closed handles and errors a user can act on."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import logging
+import lzma
+import stat
+import sys
+import warnings
+import zlib
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+
+from skytool.errors import InputError
+from skytool.io.filespec import FileSpec, extension_text
+from skytool.io.structure import FileSource, HduExtent, SpoolSource, verify_checksums, walk
+from skytool.io.writing import check_outputs, write_hdus
+from skytool.models.pixels import double_array, image_array, integer_array
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+__all__ = [
+    "check_outputs",
+    "double_array",
+    "image_array",
+    "integer_array",
+    "list_extensions",
+    "logged_warnings",
+    "opened",
+    "selected",
+    "write_hdus",
+]
+
+_log = logging.getLogger(__name__)
+
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+_COMPRESSED = (_GZIP, _BZIP2, _XZ)
+_LONGEST_MAGIC = max(len(magic) for magic in _COMPRESSED)
+_INFLATE_ERRORS = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+# A stream can be read only once, but a command looks at headers first and at pixels later.
+_streams: dict[str, bytes] = {}
+
+
+@contextmanager
+def opened(
+    file: str | os.PathLike[str] | FileSpec, *, verify: bool = False
+) -> Iterator[fits.HDUList]:
+    """Open a FITS file for reading within a ``with`` block.
+
+    Plain files, ``.gz``, ``.bz2`` and ``.xz`` files (whatever their name), tile-compressed
+    extensions, standard input (``-``), pipes and devices are read. Every size that a header
+    states is compared with the file first. Pixels have to be taken within the block, best with
+    `image_array`; afterwards the file is closed. Warnings of astropy become log lines.
+
+    Parameters
+    ----------
+    file : str, path-like or FileSpec
+        The file; if it names an extension, that has to exist (`selected` returns it).
+    verify : bool
+        Compare CHECKSUM and DATASUM of every extension, where there are such cards.
+
+    Yields
+    ------
+    `~astropy.io.fits.HDUList`
+        The file, headers and pixels read when asked for.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, empty, damaged, truncated, not FITS, or lacks the
+        extension, or a checksum differs.
+    """
+    spec = FileSpec.parse(file)
+    with logged_warnings(spec.name), ExitStack() as stack:
+        stream, extents = _checked(spec, stack)
+        if verify:
+            verify_checksums(stream, extents, spec.name)
+        stream.seek(0)
+        try:
+            # No memory map: pixels change their byte order anyway, and a file that another
+            # program shortens would kill this one.
+            hdus = stack.enter_context(fits.open(stream, mode="readonly", memmap=False))
+            if spec.extension is not None:
+                selected(hdus, spec)
+            yield hdus
+        except (fits.VerifyError, OSError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"{spec} cannot be read: {reason[0].rstrip('.')}.") from error
+
+
+def list_extensions(file: str | os.PathLike[str] | FileSpec) -> list[HduExtent]:
+    """Return what the headers of a file say of its extensions, without astropy.
+
+    Raises
+    ------
+    InputError
+        As `opened`.
+    """
+    with ExitStack() as stack:
+        return _checked(FileSpec.parse(file), stack)[1]
+
+
+def selected(hdus: fits.HDUList, spec: FileSpec) -> fits.ImageHDU | fits.BinTableHDU:
+    """Return the extension that a `FileSpec` names, the primary if it names none.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists those present.
+    """
+    extension = 0 if spec.extension is None else spec.extension
+    try:
+        return hdus[extension]
+    except (KeyError, IndexError):
+        present = ", ".join(_labels(hdus))
+        raise InputError(
+            f"{spec.path} has no extension {extension_text(extension)}.",
+            hint=f"It has {present}.",
+        ) from None
+
+
+@contextmanager
+def logged_warnings(name: str) -> Iterator[None]:
+    """Turn warnings that astropy gives within the block into log lines, each once.
+
+    Parameters
+    ----------
+    name : str
+        What the lines call the file.
+    """
+    seen: set[str] = set()
+    show = warnings.showwarning
+
+    def log_or_show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, AstropyWarning):
+            show(message, category, filename, lineno, file, line)
+            return
+        text = " ".join(str(message).split())
+        if text not in seen:
+            seen.add(text)
+            _log.warning("%s: %s", name, text)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=AstropyWarning)
+        warnings.showwarning = log_or_show
+        yield
+
+
+def _labels(hdus: fits.HDUList) -> list[str]:
+    """Return how each extension can be named."""
+    names = [hdu.name for hdu in hdus]
+    labels = []
+    for index, hdu in enumerate(hdus):
+        version = f",{hdu.ver}" if names.count(hdu.name) > 1 else ""
+        labels.append(f"{index} ({hdu.name}{version})" if hdu.name else str(index))
+    return labels
+
+
+def _checked(spec: FileSpec, stack: ExitStack) -> tuple[BinaryIO, list[HduExtent]]:
+    """Open a file, closed by ``stack``, and check its structure."""
+    try:
+        return _walked(spec, stack)
+    except FileNotFoundError:
+        hint = "No file matches the pattern." if any(c in str(spec.path) for c in "*?") else ""
+        raise InputError(f"{spec.path} does not exist.", hint=hint) from None
+    except _INFLATE_ERRORS as error:
+        raise InputError(f"{spec.path} is truncated or damaged: {error}.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{spec.path} cannot be read: {reason[:1].lower()}{reason[1:]}."
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{spec.path} does not fit into the memory.") from error
+
+
+def _walked(spec: FileSpec, stack: ExitStack) -> tuple[BinaryIO, list[HduExtent]]:
+    if spec.is_standard_stream:
+        if sys.stdin.isatty():
+            raise InputError("standard input is a terminal.", hint="Pipe a FITS file into it.")
+        return _remembered("-", sys.stdin.buffer, spec.file_name)
+    name = str(spec.path)
+    status = spec.path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{name} is a folder.", hint="Name the files in it.")
+    if not stat.S_ISREG(status.st_mode):
+        key = f"{name} {status.st_dev} {status.st_ino}"
+        return _remembered(key, spec.path, name)
+    file: BinaryIO = stack.enter_context(spec.path.open("rb"))
+    start = file.read(_LONGEST_MAGIC)
+    file.seek(0)
+    if not start.startswith(_COMPRESSED):
+        return file, walk(FileSource(file), name)
+    return _kept(SpoolSource(stack.enter_context(_inflated(file, start))), name)
+
+
+def _remembered(key: str, origin: BinaryIO | Path, name: str) -> tuple[BinaryIO, list[HduExtent]]:
+    """Return what a stream holds, reading it the first time only."""
+    if key not in _streams:
+        if isinstance(origin, Path):
+            with origin.open("rb") as stream:
+                _streams[key] = _spooled(stream, name)
+        else:
+            _streams[key] = _spooled(origin, name)
+    file = io.BytesIO(_streams[key])
+    return file, walk(FileSource(file), name)
+
+
+def _inflated(file: BinaryIO, start: bytes) -> io.BufferedIOBase:
+    """Return what unpacks a compressed file, of which ``start`` are the first bytes."""
+    if start.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=file)
+    if start.startswith(_BZIP2):
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file)
+
+
+def _kept(source: SpoolSource, name: str) -> tuple[io.BytesIO, list[HduExtent]]:
+    """Read a source into memory, checking on the way that it is FITS."""
+    extents = walk(source, name)
+    return source.spool, extents
+
+
+def _spooled(stream: BinaryIO, name: str) -> bytes:
+    """Return the FITS file that a stream holds, unpacked."""
+    start = stream.read(_LONGEST_MAGIC)
+    if not start.startswith(_COMPRESSED):
+        return _kept(SpoolSource(stream, start), name)[0].getvalue()
+    with _inflated(io.BytesIO(start + stream.read()), start) as inflated:
+        return _kept(SpoolSource(inflated), name)[0].getvalue()

@@ -1,0 +1,313 @@
+"""Header keywords: the comment of every card skytool writes, and the cards it never copies."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy.io import fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_log = logging.getLogger(__name__)
+
+CardValue = str | bool | int | float
+
+COMMENTS: Mapping[str, str] = {
+    # what the file is
+    "SKYFMT": "version of the layout of this file",
+    "SKYTYPE": "what this file holds",
+    "SKYSTAGE": "stage that wrote this file",
+    "SKYPRINT": "fingerprint of inputs, settings and version",
+    "CREATOR": "program that wrote this file",
+    "EXTTYPE": "what this extension holds",
+    "INHERIT": "the primary's cards hold here too",
+    "UTYPE": "kind of uncertainty",
+    "BUNIT": "unit of the pixels",
+    # photometry
+    "MAGZERO": "[mag] AB magnitude of one BUNIT",
+    "FLUXMAG0": "[BUNIT] flux of AB magnitude 0",
+    "PHOTSCAL": "factor that was applied to the pixels",
+    # observation
+    "TELESCOP": "telescope",
+    "INSTRUME": "instrument",
+    "DETECTOR": "detector",
+    "FILTER": "filter",
+    "OBJECT": "field observed",
+    "VISIT": "visit",
+    "EXPTIME": "[s] exposure time",
+    "MJD-OBS": "[d] start of the exposure",
+    "MJD-AVG": "[d] middle of the exposure",
+    "DATE-OBS": "start of the exposure",
+    "DATE-AVG": "middle of the exposure",
+    "TIMESYS": "time scale of the dates",
+    "AIRMASS": "airmass at the middle of the exposure",
+    "BORE-RA": "[deg] right ascension of the boresight",
+    "BORE-DEC": "[deg] declination of the boresight",
+    "BORE-AZ": "[deg] azimuth of the boresight, from north to east",
+    "BORE-ALT": "[deg] altitude of the boresight",
+    "BORE-AIRMASS": "airmass at the boresight",
+    "BORE-ROTANG": "[deg] rotator angle",
+    "AVG-ERA": "[deg] Earth rotation angle, middle of exposure",
+    "OBS-LONG": "[deg] longitude of the site, positive east",
+    "OBS-LAT": "[deg] latitude of the site",
+    "OBS-ELEV": "[m] elevation of the site",
+    "AIRTEMP": "[C] air temperature",
+    "AIRPRESS": "[Pa] air pressure",
+    "HUMIDITY": "[%] relative humidity",
+    "GAIN": "[electron/adu] gain",
+    "RDNOISE": "[electron] read noise",
+    "SATURATE": "[BUNIT] saturation level",
+    # measures of the product
+    "PSFFWHM": "[pixel] full width of the PSF at half maximum",
+    "SKYRMS": "[BUNIT] rms of the sky",
+    # place in the parent frame
+    "LTV1": "[pixel] minus the x of the first pixel in the parent",
+    "LTV2": "[pixel] minus the y of the first pixel in the parent",
+    "WCSNAMEA": "pixels of the parent frame, 0-based",
+    "CTYPE1A": "pixels of the parent frame",
+    "CTYPE2A": "pixels of the parent frame",
+    "CRPIX1A": "[pixel] first pixel",
+    "CRPIX2A": "[pixel] first pixel",
+    "CRVAL1A": "[pixel] x of the first pixel in the parent, 0-based",
+    "CRVAL2A": "[pixel] y of the first pixel in the parent, 0-based",
+    "CUNIT1A": "unit of CRVAL1A",
+    "CUNIT2A": "unit of CRVAL2A",
+    # celestial coordinates
+    "WCSAXES": "number of coordinate axes",
+    "CTYPE1": "kind of axis 1",
+    "CTYPE2": "kind of axis 2",
+    "CRPIX1": "[pixel] reference point, 1-based",
+    "CRPIX2": "[pixel] reference point, 1-based",
+    "CRVAL1": "[deg] coordinate 1 of the reference point",
+    "CRVAL2": "[deg] coordinate 2 of the reference point",
+    "CUNIT1": "unit of coordinate 1",
+    "CUNIT2": "unit of coordinate 2",
+    "CD1_1": "[deg/pixel] element of the linear transformation",
+    "CD1_2": "[deg/pixel] element of the linear transformation",
+    "CD2_1": "[deg/pixel] element of the linear transformation",
+    "CD2_2": "[deg/pixel] element of the linear transformation",
+    "LONPOLE": "[deg] native longitude of the celestial pole",
+    "LATPOLE": "[deg] native latitude of the celestial pole",
+    "RADESYS": "celestial reference system",
+    "EQUINOX": "[yr] equinox of the coordinates",
+    # models
+    "SKYMODEL": "kind of model",
+    "SKYMVER": "version of the layout of this model",
+    "DOMAINX": "[pixel] width the model spans",
+    "DOMAINY": "[pixel] height the model spans",
+    "PSFKIND": "kind of PSF model",
+    "BKGOP": "how the model was applied",
+    "BKGSTAGE": "stage that applied the model",
+    "SKYSCALE": "factor on the model when it was applied",
+    "SKYSCERR": "standard error of SKYSCALE",
+    "SKYFILE": "sky frame that was applied",
+    "SKYSUM": "DATASUM of the sky frame",
+    "SKYBINX": "[pixel] width of a cell",
+    "SKYBINY": "[pixel] height of a cell",
+    "KDIR": "image that was convolved",
+    "KSUM": "sum of the kernel",
+    "KCENX": "[pixel] x where the kernel was evaluated, 0-based",
+    "KCENY": "[pixel] y where the kernel was evaluated, 0-based",
+    "KTRUE": "true convolution, not correlation",
+    "KMODE": "kind of kernel basis",
+    "KORDER": "spatial order of the kernel",
+    "ROLE": "whose PSF this is",
+    "DCRNUM": "number of subfilters",
+    "DCRLAMBD": "[nm] effective wavelength of the band",
+    "DCRWIDTH": "[nm] width of the band",
+    "DCRREF": "[nm] wavelength that stays in place",
+    "DCRWAVE1": "[nm] lower limit of the subfilter",
+    "DCRWAVE2": "[nm] upper limit of the subfilter",
+}
+"""Comment of every card skytool writes; a unit comes first, in brackets."""
+
+_STRUCTURAL = (
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|TFIELDS|THEAP|BLOCKED|END|LONGSTRN|"
+    r"EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|UTYPE|BUNIT|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|DATE|NEXTEND|"
+    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TCOMM|TBCOL)\d+"
+)
+_CHECKSUM = r"CHECKSUM|DATASUM|ZHECKSUM|ZDATASUM"
+_COMPRESSION = (
+    r"ZIMAGE|ZTABLE|ZCMPTYPE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZTILELEN|ZNAME\d+|ZVAL\d+|ZMASKCMP|ZSIMPLE|ZTENSION|ZEXTEND|"
+    r"ZBLOCKED|ZPCOUNT|ZGCOUNT|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZTHEAP|(ZFORM|ZCTYP)\d+|"
+    r"FZALGOR|FZTILE|FZQVALUE|FZQMETHD|FZDTHRSD|FZINT2F|FZALG\d+"
+)
+_WCS = (
+    r"WCSAXES[A-Z]?|WCSNAME[A-Z]?|(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME|CRDER|CSYER|CZPHS|CPERI)\d+[A-Z]?|"
+    r"(CD|PC|PV|PS)\d+_\d+[A-Z]?|(PROJP|PC0?0?\d00)\d+|(LONPOLE|LATPOLE|RADESYS|EQUINOX)[A-Z]?|RADECSYS|EPOCH|"
+    r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d+[A-Z]?|(DP|DQ|D2IM)\d+(\.[A-Z0-9_.]+)?|"
+    r"D2IMARR|D2IMEXT|AXISCORR|NPOLEXT|IDCSCALE|WCSDIM|WAT\d+_\d+|(LTV|ATV|LTM|ATM)\d+(_\d+)?|DTV\d+|DTM\d+_\d+|"
+    r"(LTM|ATM)\d+_\d+|MJDREF[IF]?|DVERR[A-Z]?|VELREF|SPECSYS[A-Z]?|SSYSOBS[A-Z]?|SSYSSRC[A-Z]?"
+)
+_PLANES = r"MP_.+|MSK[NMD]\d{4}|MASKSCHM"
+_OURS = r"SKYFMT|SKYTYPE|SKYSTAGE|SKYPRINT|CREATOR|MAGZERO|FLUXMAG0|PHOTSCAL"
+_ARCHIVE = (  # where LSST files keep their archive of objects
+    r"AR_(HDU|ID|NAME|NROW|ROW0|CATN)|"
+    r"(PSF|SKYWCS|PHOTOCALIB|COADD_INPUTS|AP_CORR_MAP|VALID_POLYGON|TRANSMISSION_CURVE)_ID"
+)
+_NOT_OBSERVATION = re.compile(
+    f"{_STRUCTURAL}|{_CHECKSUM}|{_COMPRESSION}|{_WCS}|{_PLANES}|{_OURS}|{_ARCHIVE}", re.ASCII
+)
+_WCS_PATTERN = re.compile(_WCS, re.ASCII)
+_BOILERPLATE = re.compile(
+    r"FITS \(Flexible Image Transport System\) format|Astrophysics|and Astrophysics', volume 376|"
+    r"volume 376, page 359|Contact the NASA Science Office|FITS Definition document"
+)
+_PLAIN_KEY = re.compile(r"[A-Z0-9_-]{1,8}", re.ASCII)
+_LONG_KEY = re.compile(r"[\x21-\x3c\x3e-\x7e]+( [\x21-\x3c\x3e-\x7e]+)*")  # printable, without "="
+_COMMENTARY = frozenset({"", "COMMENT", "HISTORY", "CONTINUE"})
+
+
+def set_card(header: fits.Header, key: str, value: object, comment: str | None = None) -> None:
+    """Set a card in the way all files of skytool have it.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header to change.
+    key : str
+        Keyword; longer than eight characters, or with others than letters, digits, ``-`` and ``_``,
+        it becomes a HIERARCH card.
+    value : str, bool, int, float, None, or a numpy scalar
+        Value; None and what is not finite, which FITS cannot store, remove the card.
+    comment : str, optional
+        Comment; that of `COMMENTS` by default.
+
+    Raises
+    ------
+    ValueError
+        If no card can have this keyword, or a value of this kind.
+    """
+    plain = _plain(value)
+    if plain is None or (isinstance(plain, float) and not math.isfinite(plain)):
+        header.remove(key, ignore_missing=True)
+        return
+    if comment is None:
+        comment = COMMENTS.get(key, "")
+    if isinstance(plain, str):
+        plain = _ascii(plain)
+    short = _PLAIN_KEY.fullmatch(key) is not None
+    if not short and _LONG_KEY.fullmatch(key) is None:
+        msg = f"no header card can have the keyword {key!r}"
+        raise ValueError(msg)
+    name = key if short else f"HIERARCH {key}"
+    # A card has 80 characters. Long strings of plain keywords go on in CONTINUE cards, those of
+    # HIERARCH cards cannot; a comment that does not fit is left out rather than cut in a word.
+    room = 80 - (10 if short else len(name) + 3)
+    size = len(plain.replace("'", "''")) + 2 if isinstance(plain, str) else 20
+    if isinstance(plain, str) and not short and size > room:
+        _log.warning("the value of %s is cut to fit into a header card", key)
+        while len(plain.replace("'", "''")) + 2 > room:
+            plain = plain[:-1]
+        size = room
+    if short and size > room:
+        header[name] = plain
+    else:
+        header[name] = (
+            plain,
+            comment if max(size, 20 if short else size) + 3 + len(comment) <= room else "",
+        )
+
+
+def _plain(value: object) -> CardValue | None:
+    """Return a value as the Python type that a card can have."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    msg = f"a header card cannot hold {value!r}"
+    raise ValueError(msg)
+
+
+def _ascii(text: str) -> str:
+    """Return text with what a header cannot hold replaced by question marks."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text).rstrip()
+
+
+def is_wcs_keyword(key: str) -> bool:
+    """Return True for a keyword of a world coordinate system, distortions included."""
+    return _WCS_PATTERN.fullmatch(key) is not None
+
+
+def observation_cards(header: fits.Header) -> fits.Header:
+    """Return the cards that describe the observation, fit to be copied to a product.
+
+    Left out are the cards of the file's structure, tables, compression, checksums, coordinates,
+    mask planes and of skytool itself; empty cards and cards that are not valid FITS, the last with
+    a log line; and of a keyword that is there twice, all but the first. Comments and history
+    stay, the same line once.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header of a primary or an image extension.
+    """
+    kept = fits.Header()
+    seen: set[str] = set()
+    for card in header.cards:
+        try:
+            key, value, comment = card.keyword, card.value, card.comment
+        except (fits.VerifyError, ValueError, UnicodeError):
+            _log.warning("an invalid header card is not copied: %s", str(card.image)[:80].rstrip())
+            continue
+        if key in {"COMMENT", "HISTORY"}:
+            text = _ascii(str(value))
+            if text and f"{key} {text}" not in seen and not _BOILERPLATE.search(text):
+                seen.add(f"{key} {text}")
+                kept.add_comment(text) if key == "COMMENT" else kept.add_history(text)
+            continue
+        if key in _COMMENTARY or key in seen or _NOT_OBSERVATION.fullmatch(key):
+            continue
+        seen.add(key)
+        _copy_card(kept, key, value, comment)
+    return kept
+
+
+def _copy_card(header: fits.Header, key: str, value: object, comment: str) -> None:
+    """Append a card of another file, or log why it cannot be."""
+    if isinstance(value, fits.card.Undefined):
+        if _PLAIN_KEY.fullmatch(key):
+            header[key] = (None, _ascii(comment)[:40])
+        return
+    try:
+        set_card(header, key, value, _ascii(comment))
+    except ValueError:
+        _log.warning("the header card %s is not copied: its keyword or value is not valid", key)
+
+
+def merged_headers(primary: fits.Header, extension: fits.Header) -> fits.Header:
+    """Return the cards of an extension and, behind them, those of the primary it does not have.
+
+    A keyword of the extension hides that of the primary, as the INHERIT convention has it;
+    comments and history of both stay.
+    """
+    merged = extension.copy(strip=False)
+    for card in primary.cards:
+        try:
+            missing = card.keyword in _COMMENTARY or card.keyword not in extension
+        except (fits.VerifyError, ValueError):
+            continue
+        if missing and card.keyword not in {"SIMPLE", "EXTEND", "CONTINUE", ""}:
+            merged.append(card, end=True)
+    return merged
+
+
+def common_cards(headers: Iterable[fits.Header]) -> fits.Header:
+    """Return the cards that all headers have with the same value, in the order of the first.
+
+    Comments and history are of one input only and are left out.
+    """
+    first, *others = list(headers)
+    common = first.copy()
+    for key in dict.fromkeys(first):
+        same = key not in _COMMENTARY and all(
+            key in other and other[key] == first[key] for other in others
+        )
+        if not same:
+            common.remove(key, ignore_missing=True, remove_all=True)
+    return common

@@ -1,0 +1,195 @@
+"""Pixels of image extensions as arrays a computation can use, and planes that agree."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.errors import IncompatibleError, InputError
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from numpy.typing import NDArray
+
+    from skytool.models.mask import Mask
+
+_DAMAGE = (
+    ValueError,  # what astropy and the decompressors raise for bytes they cannot take apart
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zlib.error,
+)
+
+
+def image_array(hdu: fits.ImageHDU, *, name: str = "", ndim: int = 2) -> NDArray[np.float32]:
+    """Return the pixels of an image extension as float32 of this machine's byte order.
+
+    Integers are scaled by BSCALE and BZERO; pixels equal to BLANK or ZBLANK become NaN, values
+    that float32 cannot hold become infinite. Axes of length 1 beyond the wanted number are
+    dropped. The pixels are taken out of ``hdu``, which reads them again if it is asked again
+    while its file is open.
+
+    Parameters
+    ----------
+    hdu : image HDU
+        Extension of an open file.
+    name : str
+        What messages call it.
+    ndim : int
+        Number of axes wanted.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx), or as many axes as wanted
+        Pixels, C-contiguous and writeable.
+
+    Raises
+    ------
+    InputError
+        If the extension holds no image, or one without pixels or with other axes, or is damaged.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(_native(_pixels(hdu, name, ndim), np.dtype(np.float32)))
+
+
+def double_array(hdu: fits.ImageHDU, *, name: str = "", ndim: int = 2) -> NDArray[np.float64]:
+    """Return the values of an image extension, as `image_array` does, but as float64."""
+    return np.asarray(_native(_pixels(hdu, name, ndim), np.dtype(np.float64)))
+
+
+def integer_array(hdu: fits.ImageHDU, *, name: str = "", ndim: int = 2) -> NDArray[np.integer]:
+    """Return the pixels of an extension of flags or counts in this machine's byte order.
+
+    Integers keep their type; whole floating-point numbers, which some programs write, become
+    int64. Arguments and errors are those of `image_array`.
+
+    Raises
+    ------
+    InputError
+        Also if a pixel is not a whole number.
+    """
+    pixels = _pixels(hdu, name, ndim)
+    if pixels.dtype.kind in "iu":
+        return np.asarray(_native(pixels, pixels.dtype.newbyteorder("=")))
+    with np.errstate(invalid="ignore"):
+        whole = pixels.astype(np.int64)
+    if not np.array_equal(whole, pixels):
+        raise InputError(f"{_called(hdu, name)} holds fractions, not flags.")
+    return whole
+
+
+def agreeing_planes(
+    image: NDArray[np.float32], mask: Mask, variance: NDArray[np.float32], *, name: str
+) -> tuple[NDArray[np.float32], Mask, NDArray[np.float32]]:
+    """Return planes in which NaN, NO_DATA and infinite variance are the same pixels.
+
+    A pixel has no value if its image is not finite, its mask says NO_DATA, or its variance is
+    not a positive finite number; all three planes then say so. Planes that need no change are
+    returned as they are, others are copied.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx)
+        Pixel values [unit].
+    mask : Mask
+        Named planes, same shape.
+    variance : ndarray of float32, shape (ny, nx)
+        Variance [unit squared].
+    name : str
+        What messages call the exposure.
+
+    Raises
+    ------
+    IncompatibleError
+        If there are values but nowhere a variance: taking all values away would hide that.
+    """
+    no_data = mask.any_of(["NO_DATA"])
+    finite = np.isfinite(image)
+    # comparisons with NaN are False, so that one pair of them also finds NaN and infinity
+    known = (variance > 0) & (variance < np.inf)
+    valued = finite & ~no_data
+    valid = valued & known
+    if not valid.any() and valued.any():
+        raise IncompatibleError(
+            f"{name} has values but no variance anywhere.",
+            hint="Give a variance, a weight, an error or a gain.",
+        )
+    empty = ~valid
+    if not np.array_equal(no_data, empty):
+        mask = mask.with_flagged(empty, "NO_DATA")
+    if not np.array_equal(np.isnan(image), empty):
+        image = np.where(empty, np.float32(np.nan), image)
+    if not np.array_equal(variance == np.inf, empty):
+        variance = np.where(empty, np.float32(np.inf), variance)
+    return image, mask, variance
+
+
+def flag_unexplained(image: NDArray[np.float32], mask: Mask) -> Mask:
+    """Return a mask in which NaN without any flag is NO_DATA and UNMASKEDNAN.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx)
+        Pixel values as they were read.
+    mask : Mask
+        Named planes, same shape.
+    """
+    unexplained = np.isnan(image) & (mask.array == 0)
+    if not unexplained.any():
+        return mask
+    return mask.with_flagged(unexplained, "NO_DATA", "UNMASKEDNAN")
+
+
+def _pixels(hdu: fits.ImageHDU, name: str, ndim: int) -> NDArray[np.generic]:
+    """Return the pixels of an extension with the wanted number of axes, as astropy has them."""
+    called = _called(hdu, name)
+    if not getattr(hdu, "is_image", False):
+        raise InputError(f"{called} holds a table, not an image.")
+    axes = tuple(int(length) for length in hdu.shape)
+    if not axes:
+        raise InputError(f"{called} holds no pixels.", hint="Name another extension: FILE[EXT].")
+    size = " x ".join(str(length) for length in axes)
+    if 0 in axes:
+        raise InputError(f"{called} holds an image of {size} pixels.")
+    wanted = list(axes)
+    while len(wanted) > ndim and 1 in wanted:
+        wanted.remove(1)
+    if len(wanted) != ndim:
+        raise InputError(f"{called} has {len(axes)} axes, {size}, not {ndim}.")
+    try:
+        data = hdu.data
+        del hdu.data
+    except MemoryError as error:
+        raise InputError(f"{called}: {size} pixels do not fit into the memory.") from error
+    except _DAMAGE as error:
+        raise InputError(f"{called} is damaged: {_first_line(error)}.") from error
+    if data is None or data.shape != axes:
+        raise InputError(f"{called} is damaged: its pixels are not {size}.")
+    return np.asarray(data).reshape(wanted)
+
+
+def _native(array: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Return an array of a native type; one that has the right bits is swapped where it is."""
+    if array.dtype.newbyteorder("=") != dtype:
+        return array.astype(dtype)
+    if not (array.flags.writeable and array.flags.c_contiguous):
+        return np.array(array, dtype=dtype)
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(dtype)
+    return array
+
+
+def _called(hdu: fits.ImageHDU, name: str) -> str:
+    return name or (f"extension {hdu.name}" if hdu.name else "the extension")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
