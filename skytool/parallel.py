@@ -12,32 +12,24 @@ import importlib
 import logging
 import multiprocessing
 import os
-import pickle
-import signal
-import sys
-import threading
-import traceback
 import warnings
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
-from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TextIO, TypeVar
 
-from skytool.errors import AlgorithmError, InputError, SkytoolError, SkytoolWarning
+from skytool.errors import AlgorithmError, InputError, SkytoolWarning
+from skytool.worker import Order, Report, Warned, become_worker, in_worker, work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")
 _PATIENCE = 5.0  # seconds that a worker has to clean up after SIGTERM
 
@@ -89,7 +81,7 @@ def run_tasks(
     scheduler: str | None = None,
     keep_going: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[TaskOutcome[R]]:
+) -> Generator[TaskOutcome[R], None, None]:
     """Run a function on every task and yield the outcomes in the order of the tasks.
 
     Close the iterator (`contextlib.closing`) if it may be left early: that ends the workers.
@@ -122,7 +114,7 @@ def run_tasks(
     """
     if jobs < 0:
         raise ValueError(f"jobs must be 0 or more, got {jobs}")
-    if _Process.is_worker or _nested.get() or (scheduler is None and jobs == 1):
+    if in_worker() or (scheduler is None and jobs == 1):
         yield from _run_here(function, tasks, keep_going=keep_going, progress=progress)
         return
     tasks = list(tasks)
@@ -148,7 +140,7 @@ def _run_here(
     """Run tasks one after the other in this process."""
     for index, task in enumerate(tasks):
         outcome: TaskOutcome[R]
-        caught: list[_Warned] = []
+        caught: list[Warned] = []
         with _warnings_also_to(caught):
             try:
                 value = function(task)
@@ -172,17 +164,19 @@ def _run_there(
     progress: Callable[[int], None] | None,
 ) -> Iterator[TaskOutcome[R]]:
     """Give every free lane of the pool a task, and put the outcomes in order."""
-    order = _Order(
-        level=logging.getLogger("skytool").getEffectiveLevel(), strict=_warnings_are_errors()
+    order = Order(
+        level=logging.getLogger("skytool").getEffectiveLevel(),
+        strict=_warnings_are_errors(),
+        folder=str(Path.cwd()),
     )
     waiting = deque(range(len(tasks)))
-    running: dict[Future[_Report], tuple[int, int]] = {}
-    ended: dict[int, _Report] = {}
+    running: dict[Future[Report], tuple[int, int]] = {}
+    ended: dict[int, Report] = {}
     for due in range(len(tasks)):
         while due not in ended:
             while waiting and pool.free:
                 lane, index = pool.free.popleft(), waiting.popleft()
-                running[pool.submit(lane, _work, order, function, tasks[index])] = index, lane
+                running[pool.submit(lane, work, order, function, tasks[index])] = index, lane
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 index, lane = running.pop(future)
                 pool.free.append(lane)
@@ -202,7 +196,7 @@ def _run_there(
             return
 
 
-def _report(pool: _Processes | _Cluster, future: Future[_Report], lane: int, name: str) -> _Report:
+def _report(pool: _Processes | _Cluster, future: Future[Report], lane: int, name: str) -> Report:
     """Return what a worker reports; that it died is an error of the task it had."""
     error = future.exception()
     if error is None:
@@ -214,7 +208,7 @@ def _report(pool: _Processes | _Cluster, future: Future[_Report], lane: int, nam
         )
     if not isinstance(error, Exception):
         raise error
-    return _Report(None, error, [], [])
+    return Report(None, error, [], [])
 
 
 def _name_of(tasks: Sequence[Any], index: int) -> str:
@@ -235,9 +229,9 @@ class _Processes:
         self.free = deque(range(count))
 
     def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=self._context, initializer=_become_worker)
+        return ProcessPoolExecutor(1, mp_context=self._context, initializer=become_worker)
 
-    def submit(self, lane: int, *call: Any) -> Future[_Report]:
+    def submit(self, lane: int, *call: Any) -> Future[Report]:
         """Run a call in one worker."""
         return self._lanes[lane].submit(*call)
 
@@ -288,7 +282,7 @@ class _Cluster:
         self._killed = distributed.KilledWorker
         self.free = deque(range(count))
 
-    def submit(self, _lane: int, *call: Any) -> Future[_Report]:
+    def submit(self, _lane: int, *call: Any) -> Future[Report]:
         """Run a call on some worker; the cluster decides which."""
         return self._executor.submit(*call)
 
@@ -305,182 +299,8 @@ class _Cluster:
         self._client.close()
 
 
-# --- what runs in a worker ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What a worker needs to know of the process that asks."""
-
-    level: int
-    strict: bool
-
-
-@dataclass(frozen=True)
-class _Warned:
-    """One Python warning."""
-
-    text: str
-    category: type[Warning]
-    filename: str
-    lineno: int
-
-
-@dataclass(frozen=True)
-class _Report:
-    """What a worker sends back."""
-
-    value: Any
-    error: Exception | None
-    warned: list[_Warned]
-    records: list[logging.LogRecord]
-
-    def hand_on(self) -> None:
-        """Log and warn in this process what was logged and warned in the worker."""
-        for record in self.records:
-            logger = logging.getLogger(record.name)
-            if logger.isEnabledFor(record.levelno):
-                logger.handle(record)
-        for each in self.warned:
-            warnings.warn_explicit(each.text, each.category, each.filename, each.lineno)
-
-
-class _Collector(logging.Handler):
-    """Keeps the log records of the task that runs in this context."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record in a form that can be pickled."""
-        kept = _records.get()
-        if kept is None:
-            return
-        record.msg, record.args = record.getMessage(), None
-        if record.exc_info:
-            record.msg += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-            record.exc_info = None
-        kept.append(record)
-
-
-_records: ContextVar[list[logging.LogRecord] | None] = ContextVar("records", default=None)
-_caught: ContextVar[tuple[list[_Warned], bool] | None] = ContextVar("caught", default=None)
-_nested: ContextVar[bool] = ContextVar("nested", default=False)
-_collector = _Collector()
-
-
-class _Process:
-    """What this process is: a worker for good or not, in the middle of a task or not."""
-
-    is_worker = False
-    is_busy = False
-
-
-def _become_worker() -> None:
-    """Prepare a fresh process: one thread, clean exits, no longer life than its parent's."""
-    for name in _THREADS:
-        os.environ[name] = "1"
-    _Process.is_worker = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    if not _Process.is_busy:
-        os._exit(128 + number)
-    raise SystemExit(128 + number)  # through the task's `finally`; `_work` ends the process
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _work(order: _Order, function: Callable[[T], R], task: T) -> _Report:
-    """Run one task in a worker, which may be a thread of a Dask worker."""
-    _use_one_thread()
-    _listen(order.level)
-    records: list[logging.LogRecord] = []
-    warned: list[_Warned] = []
-    value: R | None = None
-    error: Exception | None = None
-    tokens = _records.set(records), _caught.set((warned, order.strict)), _nested.set(True)
-    _Process.is_busy = True
-    try:
-        value = function(task)
-    except Exception as problem:  # noqa: BLE001  the report carries it
-        error = _portable(problem)
-    except SystemExit as leaving:
-        if _Process.is_worker:
-            os._exit(leaving.code if isinstance(leaving.code, int) else 1)
-        raise
-    finally:
-        _Process.is_busy = False
-        _records.reset(tokens[0])
-        _caught.reset(tokens[1])
-        _nested.reset(tokens[2])
-    return _Report(value, error, warned, records)
-
-
-def _use_one_thread() -> None:
-    """Limit the libraries that are loaded; the environment holds for those that come later."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-    if "numba" in sys.modules and not _Process.is_worker:
-        sys.modules["numba"].set_num_threads(1)
-
-
-def _listen(level: int) -> None:
-    """Collect what our loggers and Python's warnings say, each for the task that caused it."""
-    ours = logging.getLogger("skytool")
-    if _collector not in ours.handlers:
-        ours.addHandler(_collector)
-    ours.setLevel(level)
-    if warnings.showwarning is not _collect:
-        warnings.showwarning = _collect
-        warnings.simplefilter("always", SkytoolWarning)
-
-
-def _collect(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Keep a warning for the task of this context; raise it if it is ours and we are strict."""
-    state = _caught.get()
-    if state is None:
-        _show_as_python_does(message, category, filename, lineno, file, line)
-        return
-    warned, strict = state
-    if strict and issubclass(category, SkytoolWarning):
-        raise category(str(message))
-    warned.append(_Warned(str(message), category, filename, lineno))
-
-
-_show_as_python_does = warnings.showwarning
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that survives pickling, with its traceback as a note if it is a bug."""
-    if not isinstance(error, SkytoolError | SkytoolWarning | OSError):
-        error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  our own bytes
-    except Exception:  # noqa: BLE001  whatever a foreign class does wrong
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
-
-
-# --- warnings of the asking process -----------------------------------------------------------
-
-
 @contextmanager
-def _warnings_also_to(warned: list[_Warned]) -> Iterator[None]:
+def _warnings_also_to(warned: list[Warned]) -> Iterator[None]:
     """Keep warnings as well as showing them."""
     show = warnings.showwarning
 
@@ -492,7 +312,7 @@ def _warnings_also_to(warned: list[_Warned]) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        warned.append(_Warned(str(message), category, filename, lineno))
+        warned.append(Warned(str(message), category, filename, lineno))
         show(message, category, filename, lineno, file, line)
 
     warnings.showwarning = keep
@@ -510,6 +330,6 @@ def _warnings_are_errors() -> bool:
     return False
 
 
-def _texts(warned: Sequence[_Warned]) -> tuple[str, ...]:
+def _texts(warned: Sequence[Warned]) -> tuple[str, ...]:
     """Return the texts, each once."""
     return tuple(dict.fromkeys(each.text for each in warned))

@@ -20,6 +20,13 @@ import click
 
 from skytool.cli import inputs, logs
 from skytool.cli.config import OutputOption, RunOption
+from skytool.cli.outputs import (
+    Destination,
+    one_or_dir_output,
+    output_dir,
+    output_file,
+    output_paths,
+)
 from skytool.cli.param_types import (
     GRID_SIZE,
     INPUT,
@@ -30,10 +37,11 @@ from skytool.cli.param_types import (
     GridSize,
     SkyPosition,
 )
+from skytool.cli.reading import reading_options
 from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
 __all__ = [
     "GRID_SIZE",
@@ -55,8 +63,6 @@ __all__ = [
     "reading_options",
 ]
 
-type_path = click.Path(path_type=Path)
-
 
 def input_files(function: Any = None, *, name: str = "inputs", metavar: str = "IN...") -> Any:
     """Add the argument ``inputs: tuple[str, ...]``: one file or more, or ``@list``."""
@@ -64,145 +70,6 @@ def input_files(function: Any = None, *, name: str = "inputs", metavar: str = "I
         name, nargs=-1, required=True, type=INPUT, metavar=metavar, callback=inputs.expanded
     )
     return decorate(function) if function is not None else decorate
-
-
-def output_file(function: Any) -> Any:
-    """Add ``-o/--output FILE`` as ``output: Path``."""
-    return _output_option(required=True)(function)
-
-
-def output_dir(function: Any) -> Any:
-    """Add ``-d/--output-dir DIR`` and ``--suffix TEXT`` as ``output_dir: Path``, ``suffix: str``."""
-    return _dir_option(required=True)(_suffix_option()(function))
-
-
-def _output_option(*, required: bool) -> Any:
-    return click.option(
-        "-o",
-        "--output",
-        cls=OutputOption,
-        type=type_path,
-        required=required,
-        metavar="FILE",
-        help="The product; - is standard output.",
-    )
-
-
-def _dir_option(*, required: bool) -> Any:
-    return click.option(
-        "-d",
-        "--output-dir",
-        cls=OutputOption,
-        type=click.Path(file_okay=False, path_type=Path),
-        required=required,
-        metavar="DIR",
-        help="Folder for the products; made if missing.",
-    )
-
-
-def _suffix_option() -> Any:
-    return click.option(
-        "--suffix",
-        cls=OutputOption,
-        default="",
-        show_default=False,
-        metavar="TEXT",
-        help="Text before .fits in the names of the products.",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """Where products go: exactly one of a file and a folder.
-
-    Parameters
-    ----------
-    output : Path, optional
-        The one product; ``-`` is standard output.
-    directory : Path, optional
-        The folder of the products.
-    suffix : str
-        Text before ``.fits`` in names in the folder.
-    """
-
-    output: Path | None
-    directory: Path | None
-    suffix: str = ""
-
-    def paths(self, inputs: Sequence[str]) -> list[Path]:
-        """Return one product a input; see `output_paths`.
-
-        Raises
-        ------
-        click.UsageError
-            If ``-o`` is given for several inputs, or two products would have one name.
-        """
-        if self.directory is not None:
-            return output_paths(inputs, self.directory, self.suffix)
-        if len(inputs) != 1:
-            raise click.UsageError(
-                f"--output is for one input and there are {len(inputs)}; give --output-dir.",
-                click.get_current_context(silent=True),
-            )
-        return [self.single()]
-
-    def single(self) -> Path:
-        """Return the one product named by ``-o``; a usage error if ``-d`` was given."""
-        if self.output is None:
-            raise click.UsageError(
-                "this makes one product; give --output instead of --output-dir.",
-                click.get_current_context(silent=True),
-            )
-        return self.output
-
-
-def one_or_dir_output(function: Any) -> Any:
-    """Add ``-o`` and ``-d`` with ``--suffix``, of which one must be given, as ``destination``."""
-
-    @functools.wraps(function)
-    def with_destination(
-        *args: Any, output: Path | None, output_dir: Path | None, suffix: str, **kwargs: Any
-    ) -> Any:
-        ctx = click.get_current_context(silent=True)
-        if output is not None and output_dir is not None:
-            raise click.UsageError("give --output or --output-dir, not both.", ctx)
-        if output is None and output_dir is None:
-            raise click.UsageError("give --output FILE or --output-dir DIR.", ctx)
-        if output is not None and suffix:
-            raise click.UsageError("--suffix goes with --output-dir, not with --output.", ctx)
-        destination = Destination(output=output, directory=output_dir, suffix=suffix)
-        return function(*args, destination=destination, **kwargs)
-
-    decorated = _suffix_option()(with_destination)
-    return _output_option(required=False)(_dir_option(required=False)(decorated))
-
-
-def output_paths(inputs: Sequence[str], directory: Path, suffix: str = "") -> list[Path]:
-    """Return the product of every input: its base name, with ``suffix``, in ``directory``.
-
-    Compression suffixes are dropped: ``raw7.fits.fz`` makes ``raw7.fits``.
-
-    Raises
-    ------
-    click.UsageError
-        If two products would have one name, an input is standard input, or ``suffix`` has a
-        slash.
-    """
-    from skytool.io.filespec import FileSpec
-
-    ctx = click.get_current_context(silent=True)
-    if "/" in suffix:
-        raise click.UsageError(f"--suffix {suffix!r} must be part of a file name.", ctx)
-    made: dict[Path, str] = {}
-    for text in inputs:
-        spec = FileSpec.parse(text)
-        if spec.is_standard_stream:
-            raise click.UsageError("standard input has no name; give --output.", ctx)
-        path = directory / spec.product_name(suffix)
-        if path in made:
-            raise click.UsageError(f"{made[path]} and {text} would both become {path}.", ctx)
-        made[path] = text
-    return list(made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +122,11 @@ class RunOptions:
     allow_empty: bool = False
     reuse: str | None = None
     depfile: Path | None = None
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether outputs that exist may be replaced: asked for, or not good enough to reuse."""
+        return self.overwrite or self.reuse is not None
 
 
 def _need_distributed(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -398,114 +270,3 @@ def common_options(function: Any = None, *, without: Collection[str] = ()) -> An
     for name in reversed(names):
         with_run = _RUN[name](with_run)
     return with_run
-
-
-_EXTENSION = "FILE[EXT]"
-
-_READING: dict[str, Callable[[Any], Any]] = {
-    "layout": click.option(
-        "--layout", metavar="NAME", help="Read the inputs as this layout instead of finding out."
-    ),
-    "hdu": click.option(
-        "--hdu", metavar="EXT", help="Extension that holds the image, by name or number."
-    ),
-    "mask": click.option(
-        "--mask", type=INPUT, metavar=_EXTENSION, help="Mask of the image, from another file."
-    ),
-    "variance": click.option(
-        "--variance",
-        type=INPUT,
-        metavar=_EXTENSION,
-        help="Variance of the image [unit of the image squared].",
-    ),
-    "weight": click.option(
-        "--weight", type=INPUT, metavar=_EXTENSION, help="Inverse variance of the image."
-    ),
-    "error": click.option(
-        "--error",
-        type=INPUT,
-        metavar=_EXTENSION,
-        help="Standard deviation of the image [unit of the image].",
-    ),
-    "psf": click.option(
-        "--psf", type=INPUT, metavar=_EXTENSION, help="PSF of the image, from another file."
-    ),
-    "dq_map": click.option(
-        "--dq-map",
-        metavar="FILE|NAME",
-        help="What the values of a foreign mask mean: a TOML file or a camera we know.",
-    ),
-    "gain": click.option(
-        "--gain",
-        metavar="NUMBER|!KEYWORD",
-        help="Gain for the variance [electron per unit of the image]; !GAIN is a header keyword.",
-    ),
-    "read_noise": click.option(
-        "--read-noise",
-        metavar="NUMBER|!KEYWORD",
-        help="Read noise for the variance [electron]; !RDNOISE is a header keyword.",
-    ),
-    "noise_from_sky": click.option(
-        "--noise-from-sky",
-        is_flag=True,
-        help="Take the variance from the scatter of the sky pixels.",
-    ),
-    "saturate": click.option(
-        "--saturate",
-        metavar="NUMBER|!KEYWORD",
-        help="Level from which pixels are saturated [unit of the image].",
-    ),
-    "require_variance": click.option(
-        "--require-variance", is_flag=True, help="Refuse an input that brings no variance."
-    ),
-    "flux_keyword": click.option(
-        "--flux-keyword",
-        metavar="KEYWORD",
-        help="Header keyword of the flux scale [nJy per unit of the image].",
-    ),
-    "weight_is": click.option(
-        "--weight-is",
-        type=click.Choice(["inverse-variance", "exptime"]),
-        help="What a weight image holds, where the layout cannot tell.",
-    ),
-}
-
-
-def reading_options(function: Any = None, *, without: Collection[str] = ()) -> Any:
-    """Add the options that say how to read inputs, which the command gets as ``reading``.
-
-    ``reading`` is a `skytool.io.sources.ReadOptions`.
-
-    Parameters
-    ----------
-    function : callable
-        The command's function.
-    without : collection of str
-        Names of options (with underscores) that the command has no use for.
-    """
-    if function is None:
-        return functools.partial(reading_options, without=without)
-    names = [name for name in _READING if name not in without]
-
-    @functools.wraps(function)
-    def with_reading(*args: Any, **kwargs: Any) -> Any:
-        values = {name: kwargs.pop(name) for name in names}
-        _refuse_two_noises(values)
-        from skytool.io.sources import ReadOptions
-
-        return function(*args, reading=ReadOptions(**values), **kwargs)
-
-    for name in reversed(names):
-        with_reading = _READING[name](with_reading)
-    return with_reading
-
-
-def _refuse_two_noises(values: dict[str, Any]) -> None:
-    """Refuse two options that both say where the variance comes from."""
-    kinds = ("variance", "weight", "error", "noise_from_sky", "gain")
-    given = [f"--{name.replace('_', '-')}" for name in kinds if values.get(name)]
-    if len(given) > 1:
-        raise click.UsageError(
-            f"{given[0]} and {given[1]} both give the variance; give one.",
-            click.get_current_context(silent=True),
-        )

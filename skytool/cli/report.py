@@ -75,7 +75,7 @@ class Reporter:
         self._stop_bar()
         if error is None:
             self.finish()
-        elif isinstance(error, SkytoolError):
+        elif isinstance(error, Exception) and not isinstance(error, click.ClickException):
             self._write_report()
 
     def row(
@@ -84,9 +84,13 @@ class Reporter:
         metrics: Mapping[str, Any] | None = None,
         *,
         status: str = "done",
+        inputs: Sequence[str] = (),
         warnings: Sequence[str] = (),
     ) -> None:
         """Report one output.
+
+        A planned one has its inputs in the row instead of numbers; one that went to standard
+        output has no row.
 
         Parameters
         ----------
@@ -96,14 +100,18 @@ class Reporter:
             Its numbers; those among the columns are in the row.
         status : str
             ``done``, ``reused`` or ``planned``.
+        inputs : sequence of str
+            What it is made from.
         warnings : sequence of str
             What was warned of while it was made.
         """
         values = {key: _plain(value) for key, value in (metrics or {}).items()}
-        self._line(
-            {"path": str(path), "status": status, "metrics": values, "warnings": [*warnings]}
-        )
-        if self.run.json:
+        entry: dict[str, Any] = {"path": str(path), "status": status, "metrics": values}
+        self._line({**entry, "inputs": [*inputs], "warnings": [*warnings]})
+        if self.run.json or str(path) == "-":
+            return
+        if status == "planned":
+            click.echo("\t".join([str(path), *inputs]))
             return
         if not self._headed:
             self._headed = True
@@ -135,7 +143,9 @@ class Reporter:
                 "facts": {key: _plain(value) for key, value in _facts(error).items()},
             }
         )
-        known = isinstance(error, SkytoolError) and not logs.show_tracebacks()
+        if not self.run.keep_going:  # then it is raised, and said once
+            return
+        known = _exit_code(error) != 1 and not logs.show_tracebacks()
         _log.error("%s", _named(name, error), exc_info=None if known else error)
 
     def advance(self, name: str) -> None:
@@ -183,7 +193,7 @@ class Reporter:
             return
         from skytool.io.atomic import replacing
 
-        with replacing(self.run.report, overwrite=self.run.overwrite) as part:
+        with replacing(self.run.report, overwrite=self.run.may_replace) as part:
             part.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
 
     def _start_bar(self) -> None:

@@ -1,0 +1,123 @@
+"""Options that say how to read inputs."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skytool.cli.param_types import INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_EXTENSION = "FILE[EXT]"
+
+_READING: dict[str, Callable[[Any], Any]] = {
+    "layout": click.option(
+        "--layout", metavar="NAME", help="Read the inputs as this layout instead of finding out."
+    ),
+    "hdu": click.option(
+        "--hdu", metavar="EXT", help="Extension that holds the image, by name or number."
+    ),
+    "mask": click.option(
+        "--mask", type=INPUT, metavar=_EXTENSION, help="Mask of the image, from another file."
+    ),
+    "variance": click.option(
+        "--variance",
+        type=INPUT,
+        metavar=_EXTENSION,
+        help="Variance of the image [unit of the image squared].",
+    ),
+    "weight": click.option(
+        "--weight", type=INPUT, metavar=_EXTENSION, help="Inverse variance of the image."
+    ),
+    "error": click.option(
+        "--error",
+        type=INPUT,
+        metavar=_EXTENSION,
+        help="Standard deviation of the image [unit of the image].",
+    ),
+    "psf": click.option(
+        "--psf", type=INPUT, metavar=_EXTENSION, help="PSF of the image, from another file."
+    ),
+    "dq_map": click.option(
+        "--dq-map",
+        metavar="FILE|NAME",
+        help="What the values of a foreign mask mean: a TOML file or a camera we know.",
+    ),
+    "gain": click.option(
+        "--gain",
+        metavar="NUMBER|!KEYWORD",
+        help="Gain for the variance [electron per unit of the image]; !GAIN is a header keyword.",
+    ),
+    "read_noise": click.option(
+        "--read-noise",
+        metavar="NUMBER|!KEYWORD",
+        help="Read noise for the variance [electron]; !RDNOISE is a header keyword.",
+    ),
+    "noise_from_sky": click.option(
+        "--noise-from-sky",
+        is_flag=True,
+        help="Take the variance from the scatter of the sky pixels.",
+    ),
+    "saturate": click.option(
+        "--saturate",
+        metavar="NUMBER|!KEYWORD",
+        help="Level from which pixels are saturated [unit of the image].",
+    ),
+    "require_variance": click.option(
+        "--require-variance", is_flag=True, help="Refuse an input that brings no variance."
+    ),
+    "flux_keyword": click.option(
+        "--flux-keyword",
+        metavar="KEYWORD",
+        help="Header keyword of the flux scale [nJy per unit of the image].",
+    ),
+    "weight_is": click.option(
+        "--weight-is",
+        type=click.Choice(["inverse-variance", "exptime"]),
+        help="What a weight image holds, where the layout cannot tell.",
+    ),
+}
+
+
+def reading_options(function: Any = None, *, without: Collection[str] = ()) -> Any:
+    """Add the options that say how to read inputs, which the command gets as ``reading``.
+
+    ``reading`` is a `skytool.io.sources.ReadOptions`.
+
+    Parameters
+    ----------
+    function : callable
+        The command's function.
+    without : collection of str
+        Names of options (with underscores) that the command has no use for.
+    """
+    if function is None:
+        return functools.partial(reading_options, without=without)
+    names = [name for name in _READING if name not in without]
+
+    @functools.wraps(function)
+    def with_reading(*args: Any, **kwargs: Any) -> Any:
+        values = {name: kwargs.pop(name) for name in names}
+        _refuse_two_noises(values)
+        from skytool.io.sources import ReadOptions
+
+        return function(*args, reading=ReadOptions(**values), **kwargs)
+
+    for name in reversed(names):
+        with_reading = _READING[name](with_reading)
+    return with_reading
+
+
+def _refuse_two_noises(values: dict[str, Any]) -> None:
+    """Refuse two options that both say where the variance comes from."""
+    kinds = ("variance", "weight", "error", "noise_from_sky", "gain")
+    given = [f"--{name.replace('_', '-')}" for name in kinds if values.get(name)]
+    if len(given) > 1:
+        raise click.UsageError(
+            f"{given[0]} and {given[1]} both give the variance; give one.",
+            click.get_current_context(silent=True),
+        )

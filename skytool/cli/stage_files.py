@@ -1,0 +1,253 @@
+"""What every stage command does around its stage: check, plan, reuse, run, report."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from skytool.cli.config import PRESETS, config_files
+from skytool.cli.inputs import list_files
+from skytool.cli.report import Reporter
+from skytool.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from skytool.cli.options import RunOptions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One output that a task has written, returned by the task's function.
+
+    Parameters
+    ----------
+    path : str
+        The output.
+    metrics : mapping
+        Its numbers: int, float, str, bool, None, or lists and mappings of these.
+    """
+
+    path: str
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit(Generic[T]):
+    """One unit of work: what is read, what is written, and the task that does it.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it, usually its input.
+    inputs : tuple of str
+        Files it reads, as ``FILE`` or ``FILE[EXT]``.
+    outputs : tuple of Path
+        Files it writes, each of them in the end.
+    task : object
+        Picklable argument of the function.
+    plan : mapping
+        What ``--dry-run --json`` says of each output.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[Path, ...]
+    task: T
+    plan: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_units(
+    function: Callable[[T], Sequence[Product]],
+    units: Sequence[Unit[T]],
+    *,
+    stage: str,
+    columns: Sequence[str],
+    run: RunOptions,
+    shared: Iterable[str | os.PathLike[str]] = (),
+    is_current: Callable[[Unit[T]], bool] | None = None,
+) -> None:
+    """Run a function on the task of every unit and report what it made.
+
+    All outputs are checked before anything is computed. Outputs in use again get the present
+    time, so that make is content with them.
+
+    Parameters
+    ----------
+    function : callable
+        Module-level function of one task; writes the outputs of the unit and returns them.
+    units : sequence of Unit
+        The work, in the order of the inputs.
+    stage : str
+        Name of the command.
+    columns : sequence of str
+        Metrics in the rows on stdout.
+    run : RunOptions
+        How to run.
+    shared : iterable of path-like
+        Further files that every unit reads.
+    is_current : callable, optional
+        Whether all outputs of a unit, which exist, were made from its inputs with the settings
+        in force; asked with ``--reuse``.
+
+    Raises
+    ------
+    click.UsageError
+        If standard input or output is used in a way that cannot work.
+    OutputError
+        If an output may not be written.
+    click.exceptions.Exit
+        With the status of the failures under ``--keep-going``.
+    """
+    common = [os.fspath(path) for path in shared]
+    _check(units, run, common)
+    with Reporter(stage, columns, run=run, total=len(units)) as report:
+        if run.dry_run:
+            _plan(units, common, report)
+            return
+        _run(function, units, run, report, is_current)
+        if run.depfile is not None:
+            _write_depfile(run.depfile, units, [*common, *settings_files()], run)
+
+
+def _run(
+    function: Callable[[T], Sequence[Product]],
+    units: Sequence[Unit[T]],
+    run: RunOptions,
+    report: Reporter,
+    is_current: Callable[[Unit[T]], bool] | None,
+) -> None:
+    """Reuse what may be reused, and run the rest."""
+    from skytool.parallel import run_tasks
+
+    todo: list[tuple[int, Unit[T]]] = []
+    for place, unit in enumerate(units):
+        if _is_reusable(unit, run, is_current):
+            _reuse(unit, report)
+        else:
+            todo.append((place, unit))
+    outcomes = run_tasks(
+        _call,
+        [_Call(unit.name, function, unit.task) for _, unit in todo],
+        jobs=1 if _has_stream(units) else run.jobs,
+        scheduler=run.scheduler,
+        keep_going=run.keep_going,
+        progress=lambda index: report.advance(todo[index][1].name),
+    )
+    with closing(outcomes):  # the workers end with the block, however it is left
+        for outcome in outcomes:
+            place, unit = todo[outcome.index]
+            if outcome.error is not None:
+                report.failure(unit.name, outcome.error, index=place)
+                if not run.keep_going:
+                    raise outcome.error
+                continue
+            for product in outcome.result:
+                report.row(
+                    product.path, product.metrics, inputs=unit.inputs, warnings=outcome.warnings
+                )
+
+
+def settings_files() -> list[str]:
+    """Return the files that the command line itself was read from: lists and settings."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None:
+        return []
+    files = [*list_files(ctx), *config_files(ctx)]
+    return [str(path) for path in files if path.parent != PRESETS]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A task with its name, for the message if its worker dies."""
+
+    name: str
+    function: Callable[[Any], Sequence[Product]]
+    task: Any
+
+
+def _call(call: _Call) -> Sequence[Product]:
+    return call.function(call.task)
+
+
+def _check(units: Sequence[Unit[T]], run: RunOptions, shared: Sequence[str]) -> None:
+    """Refuse outputs that may not be written, before any computing."""
+    from skytool.io.fits import check_outputs
+
+    ctx = click.get_current_context(silent=True)
+    outputs = [path for unit in units for path in unit.outputs]
+    to_stdout = any(str(path) == "-" for path in outputs)
+    if to_stdout and (run.json or run.depfile is not None):
+        option = "--json" if run.json else "--depfile"
+        raise click.UsageError(f"{option} cannot go with a product on standard output.", ctx)
+    if run.scheduler is not None and (to_stdout or _has_stream(units)):
+        raise click.UsageError("--scheduler needs files, not standard input or pipes.", ctx)
+    side = [path for path in (run.report, run.depfile) if path is not None]
+    inputs = [text for unit in units for text in unit.inputs]
+    check_outputs([*outputs, *side], [*inputs, *shared], overwrite=run.may_replace)
+
+
+def _has_stream(units: Sequence[Unit[T]]) -> bool:
+    """Return whether an input can be read by this process only."""
+    from skytool.io.filespec import FileSpec
+
+    paths = {FileSpec.parse(text).path for unit in units for text in unit.inputs}
+    return any(str(path) == "-" or (path.exists() and not path.is_file()) for path in paths)
+
+
+def _plan(units: Sequence[Unit[T]], shared: Sequence[str], report: Reporter) -> None:
+    for unit in units:
+        for path in unit.outputs:
+            report.row(path, unit.plan, status="planned", inputs=[*unit.inputs, *shared])
+
+
+def _is_reusable(
+    unit: Unit[T], run: RunOptions, is_current: Callable[[Unit[T]], bool] | None
+) -> bool:
+    if run.reuse is None or not all(path.is_file() for path in unit.outputs):
+        return False
+    if run.reuse == "exists":
+        return True
+    try:
+        return is_current is not None and is_current(unit)
+    except InputError:  # not one of our files, or damaged: it is made again
+        return False
+
+
+def _reuse(unit: Unit[T], report: Reporter) -> None:
+    for path in unit.outputs:
+        os.utime(path)
+        report.row(path, status="reused", inputs=unit.inputs)
+    report.advance(unit.name)
+
+
+def _write_depfile(
+    path: Path, units: Sequence[Unit[T]], shared: Sequence[str], run: RunOptions
+) -> None:
+    """Write what depends on what in the language of make, with a rule for each input."""
+    from skytool.io.atomic import replacing
+    from skytool.io.filespec import FileSpec
+
+    rules, every = [], {}
+    for unit in units:
+        read = dict.fromkeys(str(FileSpec.parse(text).path) for text in (*unit.inputs, *shared))
+        every.update(read)
+        targets = " ".join(_escaped(str(output)) for output in unit.outputs)
+        rules.append(f"{targets}: {' '.join(map(_escaped, read))}\n")
+    rules += [f"\n{_escaped(name)}:\n" for name in every]
+    with replacing(path, overwrite=run.may_replace) as part:
+        part.write_text("".join(rules), encoding="utf-8", errors="surrogateescape")
+
+
+def _escaped(name: str) -> str:
+    """Return a file name as make reads it."""
+    for char in " #\t":
+        name = name.replace(char, f"\\{char}")
+    return name.replace("$", "$$")
