@@ -1,0 +1,90 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skytool.errors import InputError
+from skytool.models.skycoordinates import MAX_AXIS, parse_angle, parse_position, parse_size
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "150.1,2.2",
+        "150.1 2.2",
+        " 150.1d, +2.2d ",
+        "10:00:24,+02:12:00",
+        "10:00:24 +02:12:00",
+        "10h00m24s +02d12m00s",
+        "10:00:24,2.2",
+        "10 00 24 +02 12 00",
+        "10 00 24, +02 12 00",
+        "-209.9,2.2",
+    ],
+)
+def test_all_ways_to_write_a_position_mean_the_same(text):
+    assert parse_position(text) == pytest.approx((150.1, 2.2), abs=1e-12)
+
+
+def test_minus_zero_degrees_is_south():
+    assert parse_position("00:00:00,-00:30:00") == (0.0, -0.5)
+    assert parse_angle("-00d00m36.0s", hours=False) == pytest.approx(-0.01, abs=1e-15)
+
+
+@given(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59999))
+def test_hours_become_degrees(hour, minute, millisecond):
+    text = f"{hour:02d}:{minute:02d}:{millisecond / 1000:06.3f}"
+    exact = 15 * (hour + minute / 60 + millisecond / 3.6e6)
+    assert parse_angle(text, hours=True) == pytest.approx(exact, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "150.1",
+        "150.1,2.2,3",
+        "10:60:00,0",
+        "10:00:61,0",
+        "nan,0",
+        "inf,0",
+        "1e999,0",
+        "0,91",
+        "0,-90:00:01",
+        "400,0",
+        "24:00:01,+00:00:00x",
+        "ten,0",
+    ],
+)
+def test_what_is_no_position_is_refused_by_name(text):
+    with pytest.raises(InputError):
+        parse_position(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("700,300", (300, 700)),
+        ("700 300", (300, 700)),
+        ("700", (700, 700)),
+        ("700px,300pix", (300, 700)),
+        ("10m,5m", (1000, 2000)),
+        ("600s,5m", (1000, 2000)),
+        ("0.1d,300", (300, 1200)),
+        ("600\",5'", (1000, 2000)),
+        ("10.001m,5m", (1000, 2001)),
+    ],
+)
+def test_sizes_are_pixels_or_angles_x_first(text, shape):
+    assert parse_size(text, pixel_scale=0.3) == shape
+
+
+@pytest.mark.parametrize("text", ["", "0,5", "-3,5", "1.5,5", "5q", "m,5", "1,2,3", "nan", "3e9"])
+def test_impossible_sizes_are_refused(text):
+    with pytest.raises(InputError):
+        parse_size(text, pixel_scale=0.3)
+
+
+def test_the_longest_axis_is_allowed_and_one_more_is_not():
+    assert parse_size(f"{MAX_AXIS},1", pixel_scale=1.0) == (1, MAX_AXIS)
+    with pytest.raises(InputError, match=str(MAX_AXIS)):
+        parse_size(f"{MAX_AXIS + 1},1", pixel_scale=1.0)
