@@ -52,6 +52,10 @@ PLANES: Mapping[str, PlaneDefinition] = {
 
 N_BITS = 31  # bit 31 is the sign of an int32
 
+# Bits for other planes: first those that no usual plane has.
+_USUAL_BITS = sorted({plane.bit for plane in PLANES.values()})
+_FREE_BITS = (*(bit for bit in range(N_BITS) if bit not in _USUAL_BITS), *_USUAL_BITS)
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:
@@ -112,10 +116,9 @@ class Mask:
         for name in planes:
             if name in bits:
                 continue
-            wanted = PLANES[name].bit if name in PLANES else -1
             taken = set(bits.values())
-            free = [wanted] if wanted >= 0 and wanted not in taken else []
-            free += [bit for bit in reversed(range(N_BITS)) if bit not in taken]
+            wanted = [PLANES[name].bit] if name in PLANES else []
+            free = [bit for bit in (*wanted, *_FREE_BITS) if bit not in taken]
             if not free:
                 raise InputError(f"no bit is free for mask plane {name}: all {N_BITS} are taken.")
             bits[name] = free[0]
@@ -144,18 +147,34 @@ class Mask:
         """
         if all(bits.get(name) == bit for name, bit in self.bits.items()):
             return type(self)(self.array, dict(bits))
+        used = int(np.bitwise_or.reduce(self.array, axis=None))
         array = np.zeros_like(self.array)
-        for name, bit in self.bits.items():
-            where = (self.array & np.int32(1 << bit)) != 0
-            if name in bits:
-                array[where] |= np.int32(1 << bits[name])
-            elif where.any():
-                msg = f"plane {name} is set but has no bit to go to"
-                raise ValueError(msg)
+        for shift, value in self._moves(bits, used).items():
+            moved = self.array & np.int32(value)
+            array |= moved << np.int32(shift) if shift >= 0 else moved >> np.int32(-shift)
         return type(self)(array, dict(bits))
 
+    def _moves(self, bits: Mapping[str, int], used: int) -> dict[int, int]:
+        """Return which bits, as a value, move how far up or down; most stay, by 0, together."""
+        moves: dict[int, int] = {}
+        for name, bit in self.bits.items():
+            if not used >> bit & 1:
+                continue
+            if name not in bits:
+                msg = f"plane {name} is set but has no bit to go to"
+                raise ValueError(msg)
+            shift = bits[name] - bit
+            moves[shift] = moves.get(shift, 0) | 1 << bit
+        return moves
+
     def merged_bits(self, other: Mask) -> dict[str, int]:
-        """Return bit numbers for the planes of this mask and of ``other``, by name."""
+        """Return bit numbers for the planes of this mask and of ``other``, by name.
+
+        Raises
+        ------
+        InputError
+            If together they have more planes than bits.
+        """
         return dict(self.with_planes(other.bits).bits)
 
     def cards(self) -> list[tuple[str, str | int, str]]:
@@ -190,17 +209,11 @@ class Mask:
         InputError
             If a bit is set that no card names, or a bit number is impossible.
         """
-        bits = {key[3:]: header[key] for key in header if key.startswith("MP_")}
-        if not bits:
-            bits = {
-                header[key]: int(header[f"MSKM{key[4:]}"]).bit_length() - 1
-                for key in header
-                if key.startswith("MSKN")
-            }
-        bits = {plane: int(bit) for plane, bit in bits.items()}
-        for plane, bit in bits.items():
-            if not 0 <= bit < N_BITS:
-                raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit}.")
+        bits: dict[str, int] = {}
+        for plane, bit in _declared_bits(header).items():
+            if not isinstance(bit, int) or isinstance(bit, bool) or not 0 <= bit < N_BITS:
+                raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit!r}.")
+            bits[plane] = bit
         used = int(np.bitwise_or.reduce(array, axis=None)) if array.size else 0
         unnamed = used & ~sum(1 << bit for bit in set(bits.values()))
         if unnamed:
@@ -209,6 +222,19 @@ class Mask:
                 hint="Add the cards, or give --layout and --dq-map.",
             )
         return cls(np.ascontiguousarray(array, dtype=np.int32), bits)
+
+
+def _declared_bits(header: fits.Header) -> dict[str, object]:
+    """Return the bit of every plane that a header names; what is no bit is returned as it is."""
+    bits: dict[str, object] = {key[3:]: header[key] for key in header if key.startswith("MP_")}
+    if bits:
+        return bits
+    for key in header:
+        if key.startswith("MSKN"):
+            value = header.get(f"MSKM{key[4:]}")
+            single = isinstance(value, int) and value > 0 and value & (value - 1) == 0
+            bits[str(header[key])] = value.bit_length() - 1 if single else value
+    return bits
 
 
 def parse_planes(text: str, known: Iterable[str] = ()) -> tuple[str, ...]:
