@@ -46,13 +46,13 @@ def bug(number):
     raise ZeroDivisionError(f"bug at {number}")
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     def __init__(self, first, second):
         super().__init__(f"{first} {second}")
 
 
 def fail_unpicklable(number):
-    raise Unpicklable(number, "two")
+    raise UnpicklableError(number, "two")
 
 
 def die_at_one(task):

@@ -214,11 +214,8 @@ def _setting(ctx: click.Context, key: str, option: click.Option) -> Setting:
     if source is ParameterSource.DEFAULT_MAP:
         label = _state(ctx).labels.get(name, "default")
     value = ctx.params.get(name)
-    return Setting(key, "" if _is_unset(value) else toml_value(value), label)
-
-
-def _is_unset(value: object) -> bool:
-    return value is None or value == ()
+    unset = value is None or (option.multiple and not value)
+    return Setting(key, "" if unset else toml_value(value), label)
 
 
 def toml_value(value: Any) -> str:

@@ -96,12 +96,44 @@ class Program(LateGroup):
             status = _status_of(run)
         sys.exit(status)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the part of the command line that is the group's own."""
+        with _stops():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _stops():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+
+
+class _StoppedError(Exception):
+    """The run was ended from outside, with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+@contextmanager
+def _stops() -> Iterator[None]:
+    """Take over what click would answer with a status of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logs.failure("interrupted.")
+        raise _StoppedError(_INTERRUPTED) from None
+    except BrokenPipeError:
+        _drop_stdout()
+        raise _StoppedError(_BROKEN_PIPE) from None
+
 
 def _status_of(body: Callable[[], Any]) -> int:
     """Run ``body`` and return its exit status, saying on stderr what went wrong."""
     try:
         status = body()
-        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -112,12 +144,8 @@ def _status_of(body: Callable[[], Any]) -> int:
     except SkytoolError as error:
         logs.failure(str(error), exc_info=error if logs.show_tracebacks() else None)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        logs.failure("interrupted.")
-        return _INTERRUPTED
-    except BrokenPipeError:
-        _drop_stdout()
-        return _BROKEN_PIPE
+    except _StoppedError as stopped:
+        return stopped.status
     except MemoryError as error:
         detail = f" ({error})" if str(error) else ""
         logs.failure(f"not enough memory{detail}. Give fewer --jobs, or less at a time.")

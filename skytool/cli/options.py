@@ -14,7 +14,7 @@ import functools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import click
 
@@ -43,6 +43,8 @@ from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+F = TypeVar("F", bound="Callable[..., Any]")
+
 __all__ = [
     "GRID_SIZE",
     "INPUT",
@@ -64,6 +66,12 @@ __all__ = [
 ]
 
 
+@overload
+def input_files(function: F) -> F: ...
+@overload
+def input_files(
+    function: None = None, *, name: str = "inputs", metavar: str = "IN..."
+) -> Callable[[F], F]: ...
 def input_files(function: Any = None, *, name: str = "inputs", metavar: str = "IN...") -> Any:
     """Add the argument ``inputs: tuple[str, ...]``: one file or more, or ``@list``."""
     decorate = click.argument(
@@ -94,8 +102,6 @@ class RunOptions:
         Check everything and write nothing.
     compress : str
         ``none``, ``gzip`` or ``rice``.
-    verify : bool
-        Check CHECKSUM and DATASUM of the inputs.
     progress : bool, optional
         Progress bar; None: where stderr is a terminal.
     strict : bool
@@ -116,7 +122,6 @@ class RunOptions:
     keep_going: bool = False
     dry_run: bool = False
     compress: str = "none"
-    verify: bool = False
     progress: bool | None = None
     strict: bool = False
     allow_empty: bool = False
@@ -200,9 +205,6 @@ _RUN: dict[str, Callable[[Any], Any]] = {
         default="none",
         help="Compress outputs by tiles: gzip keeps every bit, rice does not.",
     ),
-    "verify": click.option(
-        "--verify", cls=RunOption, is_flag=True, help="Check the checksums of the inputs first."
-    ),
     "progress": click.option(
         "--progress/--no-progress",
         cls=RunOption,
@@ -237,6 +239,10 @@ _RUN: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@overload
+def common_options(function: F) -> F: ...
+@overload
+def common_options(function: None = None, *, without: Collection[str] = ()) -> Callable[[F], F]: ...
 def common_options(function: Any = None, *, without: Collection[str] = ()) -> Any:
     """Add the options of `RunOptions`, which the command gets as ``run``.
 

@@ -5,27 +5,31 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from skytool.cli.config import OutputOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def output_file(function: Any) -> Any:
+def output_file(function: F) -> F:
     """Add ``-o/--output FILE`` as ``output: Path``."""
-    return _output_option(required=True)(function)
+    decorated: F = _output_option(required=True)(function)
+    return decorated
 
 
-def output_dir(function: Any) -> Any:
+def output_dir(function: F) -> F:
     """Add ``-d/--output-dir DIR`` and ``--suffix TEXT`` as ``output_dir: Path``, ``suffix: str``."""
-    return _dir_option(required=True)(_suffix_option()(function))
+    decorated: F = _dir_option(required=True)(_suffix_option()(function))
+    return decorated
 
 
-def _output_option(*, required: bool) -> Any:
+def _output_option(*, required: bool) -> Callable[[Any], Any]:
     return click.option(
         "-o",
         "--output",
@@ -37,7 +41,7 @@ def _output_option(*, required: bool) -> Any:
     )
 
 
-def _dir_option(*, required: bool) -> Any:
+def _dir_option(*, required: bool) -> Callable[[Any], Any]:
     return click.option(
         "-d",
         "--output-dir",
@@ -49,7 +53,7 @@ def _dir_option(*, required: bool) -> Any:
     )
 
 
-def _suffix_option() -> Any:
+def _suffix_option() -> Callable[[Any], Any]:
     return click.option(
         "--suffix",
         cls=OutputOption,
@@ -105,7 +109,7 @@ class Destination:
         return self.output
 
 
-def one_or_dir_output(function: Any) -> Any:
+def one_or_dir_output(function: F) -> F:
     """Add ``-o`` and ``-d`` with ``--suffix``, of which one must be given, as ``destination``."""
 
     @functools.wraps(function)
@@ -122,8 +126,9 @@ def one_or_dir_output(function: Any) -> Any:
         destination = Destination(output=output, directory=output_dir, suffix=suffix)
         return function(*args, destination=destination, **kwargs)
 
-    decorated = _suffix_option()(with_destination)
-    return _output_option(required=False)(_dir_option(required=False)(decorated))
+    inner = _dir_option(required=False)(_suffix_option()(with_destination))
+    decorated: F = _output_option(required=False)(inner)
+    return decorated
 
 
 def output_paths(inputs: Sequence[str], directory: Path, suffix: str = "") -> list[Path]:

@@ -43,6 +43,28 @@ class InputFile(click.ParamType[str]):
 INPUT = InputFile()
 
 
+class NumberOrKeyword(click.ParamType[str]):
+    """The text of a number, or ``!KEYWORD`` for a card of each input's header."""
+
+    name = "number|!keyword"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the text and return it."""
+        text = str(value).strip()
+        if re.fullmatch(r"![\w-]+", text):
+            return text
+        try:
+            finite = math.isfinite(float(text))
+        except ValueError:
+            finite = False
+        if not finite:
+            self.fail(f"{value!r} is neither a number nor !KEYWORD.", param, ctx)
+        return text
+
+
+NUMBER_OR_KEYWORD = NumberOrKeyword()
+
+
 @dataclass(frozen=True)
 class SkyPosition:
     """A position on the sky.

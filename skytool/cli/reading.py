@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import click
 
-from skytool.cli.param_types import INPUT
+from skytool.cli.config import RunOption
+from skytool.cli.param_types import INPUT, NUMBER_OR_KEYWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 _EXTENSION = "FILE[EXT]"
 
@@ -49,13 +52,18 @@ _READING: dict[str, Callable[[Any], Any]] = {
     ),
     "gain": click.option(
         "--gain",
-        metavar="NUMBER|!KEYWORD",
+        type=NUMBER_OR_KEYWORD,
         help="Gain for the variance [electron per unit of the image]; !GAIN is a header keyword.",
     ),
     "read_noise": click.option(
         "--read-noise",
-        metavar="NUMBER|!KEYWORD",
+        type=NUMBER_OR_KEYWORD,
         help="Read noise for the variance [electron]; !RDNOISE is a header keyword.",
+    ),
+    "sky": click.option(
+        "--sky",
+        type=NUMBER_OR_KEYWORD,
+        help="Sky that was subtracted, for the variance by --gain [unit of the image].",
     ),
     "noise_from_sky": click.option(
         "--noise-from-sky",
@@ -64,8 +72,13 @@ _READING: dict[str, Callable[[Any], Any]] = {
     ),
     "saturate": click.option(
         "--saturate",
-        metavar="NUMBER|!KEYWORD",
+        type=NUMBER_OR_KEYWORD,
         help="Level from which pixels are saturated [unit of the image].",
+    ),
+    "fwhm": click.option(
+        "--fwhm",
+        type=NUMBER_OR_KEYWORD,
+        help="Full width at half maximum of a Gaussian PSF [pixel].",
     ),
     "require_variance": click.option(
         "--require-variance", is_flag=True, help="Refuse an input that brings no variance."
@@ -80,9 +93,21 @@ _READING: dict[str, Callable[[Any], Any]] = {
         type=click.Choice(["inverse-variance", "exptime"]),
         help="What a weight image holds, where the layout cannot tell.",
     ),
+    "verify": click.option(
+        "--verify",
+        cls=RunOption,
+        is_flag=True,
+        help="Compare the checksums of the inputs before use.",
+    ),
 }
 
 
+@overload
+def reading_options(function: F) -> F: ...
+@overload
+def reading_options(
+    function: None = None, *, without: Collection[str] = ()
+) -> Callable[[F], F]: ...
 def reading_options(function: Any = None, *, without: Collection[str] = ()) -> Any:
     """Add the options that say how to read inputs, which the command gets as ``reading``.
 
@@ -102,7 +127,8 @@ def reading_options(function: Any = None, *, without: Collection[str] = ()) -> A
     @functools.wraps(function)
     def with_reading(*args: Any, **kwargs: Any) -> Any:
         values = {name: kwargs.pop(name) for name in names}
-        _refuse_two_noises(values)
+        _refuse_two(values, ("variance", "weight", "error", "noise_from_sky", "gain"), "variance")
+        _refuse_two(values, ("psf", "fwhm"), "PSF")
         from skytool.io.sources import ReadOptions
 
         return function(*args, reading=ReadOptions(**values), **kwargs)
@@ -112,12 +138,11 @@ def reading_options(function: Any = None, *, without: Collection[str] = ()) -> A
     return with_reading
 
 
-def _refuse_two_noises(values: dict[str, Any]) -> None:
-    """Refuse two options that both say where the variance comes from."""
-    kinds = ("variance", "weight", "error", "noise_from_sky", "gain")
-    given = [f"--{name.replace('_', '-')}" for name in kinds if values.get(name)]
+def _refuse_two(values: dict[str, Any], names: tuple[str, ...], what: str) -> None:
+    """Refuse two options that both say where something comes from."""
+    given = [f"--{name.replace('_', '-')}" for name in names if values.get(name)]
     if len(given) > 1:
         raise click.UsageError(
-            f"{given[0]} and {given[1]} both give the variance; give one.",
+            f"{given[0]} and {given[1]} both give the {what}; give one.",
             click.get_current_context(silent=True),
         )
