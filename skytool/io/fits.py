@@ -19,8 +19,16 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from skytool.errors import InputError
+from skytool.io import structure
 from skytool.io.filespec import FileSpec, extension_text
-from skytool.io.structure import FileSource, HduExtent, SpoolSource, verify_checksums, walk
+from skytool.io.structure import (
+    FileSource,
+    HduExtent,
+    SpoolSource,
+    data_sum,
+    verify_checksums,
+    walk,
+)
 from skytool.io.writing import check_outputs, write_hdus
 from skytool.models.pixels import double_array, image_array, integer_array
 
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_outputs",
+    "content_key",
+    "data_sums",
     "double_array",
     "image_array",
     "integer_array",
@@ -108,6 +118,40 @@ def list_extensions(file: str | os.PathLike[str] | FileSpec) -> list[HduExtent]:
     """
     with ExitStack() as stack:
         return _checked(FileSpec.parse(file), stack)[1]
+
+
+def data_sums(file: str | os.PathLike[str] | FileSpec) -> list[str]:
+    """Return the sum of the data of each extension, the primary first, as DATASUM states it.
+
+    The sums are made from the data, so that a card that nobody kept up to date does no harm.
+
+    Raises
+    ------
+    InputError
+        As `opened`.
+    """
+    with ExitStack() as stack:
+        stream, extents = _checked(FileSpec.parse(file), stack)
+        return [str(data_sum(stream, extent)) for extent in extents]
+
+
+def content_key(file: str | os.PathLike[str] | FileSpec) -> str:
+    """Return a text that changes when any header or any data of a file change.
+
+    It is that of the unpacked file: neither its name, folder nor time matter.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        As `opened`.
+    """
+    with ExitStack() as stack:
+        return structure.content_key(*_checked(FileSpec.parse(file), stack))
 
 
 def selected(hdus: fits.HDUList, spec: FileSpec) -> fits.ImageHDU | fits.BinTableHDU:

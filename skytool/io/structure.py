@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -182,6 +183,22 @@ def walk(source: Source, name: str) -> list[HduExtent]:
         position = extent.end
 
 
+def data_sum(file: BinaryIO, extent: HduExtent) -> int:
+    """Return the sum of the data of an extension as they are, whatever its DATASUM says."""
+    file.seek(extent.data_start)
+    return _sum_of(file, extent.end - extent.data_start)
+
+
+def content_key(file: BinaryIO, extents: list[HduExtent]) -> str:
+    """Return a text that changes when any header or any data of a file change."""
+    digest = hashlib.sha256()
+    for extent in extents:
+        file.seek(extent.start)
+        digest.update(file.read(extent.data_start - extent.start))
+        digest.update(data_sum(file, extent).to_bytes(4, "big"))
+    return digest.hexdigest()
+
+
 def verify_checksums(file: BinaryIO, extents: list[HduExtent], name: str) -> None:
     """Compare CHECKSUM and DATASUM with the bytes of a file; cards that are absent are no fault.
 
@@ -195,8 +212,7 @@ def verify_checksums(file: BinaryIO, extents: list[HduExtent], name: str) -> Non
         checksum = extent.cards.get("CHECKSUM", "").strip()
         if not datasum and not checksum:
             continue
-        file.seek(extent.data_start)
-        data = _sum_of(file, extent.end - extent.data_start)
+        data = data_sum(file, extent)
         stated = int(datasum) if datasum.isdigit() else -1
         if datasum and (stated < 0 or stated % ALL_ONES != data % ALL_ONES):
             raise InputError(
