@@ -1,4 +1,5 @@
 import os
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -19,3 +20,17 @@ def shared():
     if not folder.is_dir():
         pytest.skip(f"no folder {folder} of reference data; SKYTOOL_SHARED names another")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Folder with room for 64 kilobytes only."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
