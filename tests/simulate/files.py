@@ -158,12 +158,10 @@ def write_compressed(path: Path, hdus: list[fits.PrimaryHDU | fits.ImageHDU]) ->
         else hdu
         for hdu in hdus
     ]
-    buffer = io.BytesIO()
-    fits.HDUList(packed).writeto(buffer)
-    buffer.seek(0)
-    with fits.open(buffer, disable_image_compression=True) as tables:
-        plain = fits.HDUList([_without_deflate(hdu) for hdu in tables])
-        write_plain(path, plain)
+    with _reopened(packed) as tables:
+        plain = [_canonical(hdu) if "ZIMAGE" in hdu.header else hdu for hdu in tables]
+        with _reopened(plain) as final:
+            write_plain(path, final)
 
 
 def write_plain(path: Path, hdus: list[fits.PrimaryHDU | fits.ImageHDU]) -> None:
@@ -172,6 +170,14 @@ def write_plain(path: Path, hdus: list[fits.PrimaryHDU | fits.ImageHDU]) -> None
         hdu.add_datasum(when="")
         hdu.add_checksum(when="")
     fits.HDUList(hdus).writeto(path, overwrite=True)
+
+
+def _reopened(hdus: list[fits.PrimaryHDU | fits.ImageHDU]) -> fits.HDUList:
+    """Bring extensions into their final bytes, which the checksums need."""
+    buffer = io.BytesIO()
+    fits.HDUList(hdus).writeto(buffer)
+    buffer.seek(0)
+    return fits.open(buffer, disable_image_compression=True)
 
 
 def _frame_cards() -> fits.Header:
@@ -235,27 +241,30 @@ def _background_hdu(exposure: SimulatedExposure) -> fits.ImageHDU:
     return hdu
 
 
-def _without_deflate(hdu: fits.BinTableHDU) -> fits.BinTableHDU:
-    """Store the tiles that Rice cannot hold (infinities) without compression, inside gzip's frame.
+def _canonical(hdu: fits.BinTableHDU) -> fits.BinTableHDU:
+    """Return the table of a compressed image as every version of astropy and zlib writes it.
 
-    Deflated bytes depend on the library that made them, stored ones do not.
+    Tiles that Rice cannot hold (those with infinities) are stored in gzip's frame and not deflated;
+    the cards that describe the table and its compression come first, in one order.
     """
-    column = "GZIP_COMPRESSED_DATA"
-    if hdu.is_image or column not in hdu.columns.names or not any(map(len, hdu.data[column])):
-        return hdu
-    stored = np.empty(len(hdu.data), dtype=object)
-    for row, stream in enumerate(hdu.data[column]):
-        stored[row] = _stored(bytes(stream))
-    columns = [
-        fits.Column(
-            item.name, item.format, array=stored if item.name == column else hdu.data[item.name]
-        )
-        for item in hdu.columns
-    ]
-    header = hdu.header.copy()
-    for keyword in ("TFORM*", "THEAP", "PCOUNT", "NAXIS1"):
-        header.remove(keyword, ignore_missing=True, remove_all=True)
-    return fits.BinTableHDU.from_columns(columns, header=header)
+    header = hdu.header
+    columns = []
+    for item in hdu.columns:
+        values = hdu.data[item.name]
+        if item.name == "GZIP_COMPRESSED_DATA":
+            values = np.empty(len(hdu.data), dtype=object)
+            values[:] = [_stored(bytes(stream)) for stream in hdu.data[item.name]]
+        columns.append(fits.Column(item.name, item.format, array=values))
+    table = fits.BinTableHDU.from_columns(columns)
+    compression = {card.keyword: card for card in header.cards if card.keyword.startswith("Z")}
+    compression["ZQUANTIZ"] = fits.Card("ZQUANTIZ", "NO_DITHER")
+    for keyword in sorted(compression):
+        table.header.append(compression[keyword])
+    table.header["EXTNAME"] = hdu.name
+    for card in header.cards:
+        if card.keyword not in table.header:
+            table.header.append(card)
+    return table
 
 
 def _stored(stream: bytes) -> NDArray[np.uint8]:

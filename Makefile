@@ -1,0 +1,89 @@
+# skytool. `make` alone says what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench fixtures wheel minimum clean
+
+VENV := $(or $(SKYTOOL_VENV),.venv)
+PY := $(VENV)/bin/python
+SKYTOOL := $(PY) -m skytool
+DEMO ?= demo
+JOBS ?= 2
+NIGHT := data/fixtures
+
+# The first Python on this machine that is new enough and can make environments.
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+endif
+OLDEST ?= python3.11
+
+help:  ## Say what each target does
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 12
+
+# What users need, and on top of it what developers need; made again when the requirements change.
+$(VENV)/.for-use: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "skytool needs Python 3.11 or newer with its venv module." \
+		"Install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making the Python environment $(VENV) (about a minute, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --upgrade 'pip>=25.1'
+	$(PY) -m pip install -q -e '.[plot]'
+	@touch $@
+
+$(VENV)/.for-development: pyproject.toml $(VENV)/.for-use
+	$(PY) -m pip install -q -e '.[plot,cluster]' --group dev
+	@touch $@
+
+demo: $(VENV)/.for-use  ## Warp the small night of data/fixtures and draw it (the first thing to try)
+	mkdir -p $(DEMO)
+	$(SKYTOOL) warp $(NIGHT)/night/*.fits --like $(NIGHT)/target.hdr -d $(DEMO) -j $(JOBS) --overwrite
+	$(SKYTOOL) info $(DEMO)/warp-105.fits
+	$(SKYTOOL) show $(NIGHT)/night/v105_d1.fits -o $(DEMO)/v105_d1.png --overwrite
+	for visit in 101 102 103 104 105 106; do \
+		$(SKYTOOL) show $(DEMO)/warp-$$visit.fits -o $(DEMO)/warp-$$visit.png --overwrite; done
+	@echo
+	@echo "Six visits of two detectors each, at six angles, are on one grid now:"
+	@echo "  warps     $(DEMO)/warp-101.fits ... $(DEMO)/warp-106.fits"
+	@echo "  pictures  $(DEMO)/warp-101.png ... $(DEMO)/warp-106.png; $(DEMO)/v105_d1.png is an input"
+	@echo "A star beside the largest galaxy is in warp-105.png alone."
+
+lint: $(VENV)/.for-development  ## Check format, rules and types of the code
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: lint  ## Check the code and run all tests
+	$(PY) -m pytest -n auto -m 'not bench'
+
+format: $(VENV)/.for-development  ## Rewrite the code in its format
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(VENV)/.for-development  ## Measure time and memory against other programs
+	$(PY) -m pytest -m bench -s
+
+fixtures: $(VENV)/.for-use  ## Make data/fixtures anew; its bytes do not change
+	$(PY) -m tests.simulate $(NIGHT)
+	git diff --exit-code --stat -- $(NIGHT)
+
+wheel:  ## Build the wheel and run it from an environment of its own
+	rm -rf build/wheel
+	$(PYTHON) -m venv --clear build/wheel-venv
+	build/wheel-venv/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	build/wheel-venv/bin/python -m pip wheel -q --no-deps -w build/wheel .
+	build/wheel-venv/bin/python -m pip install -q build/wheel/skytool-*.whl
+	cd build && wheel-venv/bin/skytool --version && wheel-venv/bin/skytool info ../$(NIGHT)/night/v101_d1.fits
+
+minimum:  ## Run the tests with the oldest versions that pyproject.toml admits
+	$(OLDEST) -m venv --clear build/minimum
+	build/minimum/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	build/minimum/bin/python tests/minimum.py > build/minimum.txt
+	build/minimum/bin/python -m pip install -q -e '.[plot,cluster]' --group test -c build/minimum.txt
+	build/minimum/bin/python -m pytest -n auto -m 'not bench'
+
+clean:  ## Remove all that make made, the environment too
+	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .coverage .hypothesis
+	find skytool tests -name __pycache__ -prune -exec rm -rf {} +
