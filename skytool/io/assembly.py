@@ -1,0 +1,231 @@
+"""Putting an exposure together from the planes that its source names."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from skytool.errors import InputError, SkytoolWarning
+from skytool.io.checksum import sum32
+from skytool.io.dqmap import DqMap, any_flag_map
+from skytool.io.filespec import FileSpec
+from skytool.io.fits import image_array, integer_array, opened
+from skytool.io.skywcs import origin_of
+from skytool.io.units import fits_unit
+from skytool.io.variance import variance_of
+from skytool.models.exposure import Exposure
+from skytool.models.keywords import observation_cards
+from skytool.models.mask import Mask
+from skytool.models.pixels import agreeing_planes, flag_unexplained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from astropy.io import fits
+    from numpy.typing import NDArray
+
+    from skytool.io.layouts.recipe import MaskPlan, PlaneRef
+    from skytool.io.sources import ExposureSource
+    from skytool.models.psf import Psf
+
+_ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) scale stacks
+
+
+class _Files:
+    """Open files of one exposure, each opened once."""
+
+    def __init__(self, stack: ExitStack, *, verify: bool) -> None:
+        self._stack = stack
+        self._verify = verify
+        self._open: dict[Path, fits.HDUList] = {}
+
+    def file(self, path: Path) -> fits.HDUList:
+        """Return an open file."""
+        if path not in self._open:
+            file = opened(FileSpec(path), verify=self._verify)
+            self._open[path] = self._stack.enter_context(file)
+        return self._open[path]
+
+    def hdu(self, ref: PlaneRef) -> fits.ImageHDU:
+        """Return an HDU of an open file."""
+        hdus = self.file(ref.path)
+        try:
+            return hdus[ref.number]
+        except IndexError:
+            raise InputError(f"{ref.name} is gone: the file was changed.") from None
+
+
+class _Planes(NamedTuple):
+    image: NDArray[np.float32]
+    mask: Mask
+    variance: NDArray[np.float32]
+
+
+def assemble(source: ExposureSource) -> Exposure:
+    """Read the exposure of a source; see `~skytool.io.sources.ExposureSource.read`."""
+    with _files(verify=source.options.verify) as files:
+        if source.recipe.native:
+            return _native(source, files)
+        return _foreign(source, files)
+
+
+def datasum(ref: PlaneRef) -> str:
+    """Return the DATASUM of an HDU, from its bytes.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    with _files(verify=False) as files:
+        where = files.hdu(ref).fileinfo()
+        stream = where["file"]
+        stream.seek(where["datLoc"])
+        return str(sum32(stream.read(where["datSpan"])))
+
+
+@contextmanager
+def _files(*, verify: bool) -> Iterator[_Files]:
+    with ExitStack() as stack:
+        yield _Files(stack, verify=verify)
+
+
+def _foreign(source: ExposureSource, files: _Files) -> Exposure:
+    from skytool.models.photometry import calibration_from_header
+
+    recipe, header = source.recipe, source.header
+    unit = fits_unit(header.get("BUNIT")) or recipe.unit
+    planes = _planes(source, files, unit)
+    return Exposure(
+        image=planes.image,
+        mask=planes.mask,
+        variance=planes.variance,
+        wcs=source.wcs(files.file(source.path)),
+        unit=unit,
+        calibration=calibration_from_header(
+            header, unit=unit, name=source.name, flux_keyword=source.options.flux_keyword
+        ),
+        psf=_psf(source, files),
+        header=observation_cards(header),
+        origin=origin_of(header),
+        name=source.name,
+    )
+
+
+def _native(source: ExposureSource, files: _Files) -> Exposure:
+    """Read a file of skytool, with what the user gave in place of its own."""
+    from skytool.models.exposure_hdus import from_hdus
+
+    exposure = from_hdus(files.file(source.path), name=source.name)
+    recipe, options = source.recipe, source.options
+    mask = exposure.mask
+    if recipe.mask.plane is not None:
+        mask = _mask(source, files, exposure.shape)
+    mask = _with_saturation(mask, exposure.image, source)
+    variance = exposure.variance
+    if recipe.variance.planes or options.noise_from_sky or options.gain is not None:
+        variance = _variance(source, files, exposure.image, mask, exposure.unit)
+    image, mask, variance = agreeing_planes(exposure.image, mask, variance, name=source.name)
+    psf = _psf(source, files)
+    return exposure.with_values(
+        image=image, mask=mask, variance=variance, psf=exposure.psf if psf is None else psf
+    )
+
+
+def _planes(source: ExposureSource, files: _Files, unit: str) -> _Planes:
+    """Read image, mask and variance and make them agree."""
+    image = _scaled_plane(source.recipe.image, source, files)
+    mask = flag_unexplained(image, _mask(source, files, source.shape))
+    mask = _with_saturation(mask, image, source)
+    variance = _variance(source, files, image, mask, unit)
+    return _Planes(*agreeing_planes(image, mask, variance, name=source.name))
+
+
+def _scaled_plane(ref: PlaneRef, source: ExposureSource, files: _Files) -> NDArray[np.float32]:
+    """Read an image, and undo its scaling by a hyperbolic sine if it has one."""
+    hdu = files.hdu(ref)
+    header = hdu.header
+    pixels = image_array(hdu, name=ref.name)
+    if not source.recipe.asinh or "BSOFTEN" not in header or "BOFFSET" not in header:
+        return pixels
+    scaled = 2.0 * np.sinh(pixels.astype(np.float64) / _ASINH_SCALE)
+    return (header["BOFFSET"] + header["BSOFTEN"] * scaled).astype(np.float32)
+
+
+def _variance(
+    source: ExposureSource,
+    files: _Files,
+    image: NDArray[np.float32],
+    mask: Mask,
+    unit: str,
+) -> NDArray[np.float32]:
+    plan = source.recipe.variance
+    return variance_of(
+        plan,
+        [_scaled_plane(ref, source, files) for ref in plan.planes],
+        image,
+        mask,
+        header=source.header,
+        unit=unit,
+        options=source.options,
+        name=source.name,
+    )
+
+
+def _mask(source: ExposureSource, files: _Files, shape: tuple[int, int]) -> Mask:
+    """Read the mask, whatever its values mean; an empty one where there is none."""
+    plan, options = source.recipe.mask, source.options
+    if plan.plane is None:
+        return Mask.empty(shape)
+    hdu = files.hdu(plan.plane)
+    header = hdu.header
+    pixels = integer_array(hdu, name=plan.plane.name)
+    dq_map = options.dq_map or plan.dq_map
+    if dq_map:
+        return DqMap.load(dq_map).mask(pixels, header, name=plan.plane.name, band=plan.band)
+    if any(key.startswith(("MP_", "MSKN")) for key in header):
+        named = Mask.from_array(pixels, header, name=plan.plane.name)
+        return Mask(named.array, _renamed(named, plan))
+    if not plan.boolean:
+        warnings.warn(
+            f"{plan.plane.name}: what its values mean is not known, all but 0 are taken for bad; "
+            "--dq-map says it.",
+            SkytoolWarning,
+            stacklevel=2,
+        )
+    return any_flag_map().mask(pixels, header, name=plan.plane.name)
+
+
+def _renamed(mask: Mask, plan: MaskPlan) -> dict[str, int]:
+    """Return the bits of a mask under our names; a name that is taken stays foreign."""
+    return {
+        name if plan.renames.get(name, name) in mask.bits else plan.renames.get(name, name): bit
+        for name, bit in mask.bits.items()
+    }
+
+
+def _with_saturation(mask: Mask, image: NDArray[np.float32], source: ExposureSource) -> Mask:
+    """Flag pixels from the saturation level on that the user gave."""
+    level = source.options.number("saturate", source.header)
+    if level is None:
+        return mask
+    return mask.with_flagged(image >= level, "SAT")
+
+
+def _psf(source: ExposureSource, files: _Files) -> Psf | None:
+    """Return the PSF of the file, or of the user."""
+    width = source.options.number("fwhm", source.header)
+    if width is not None:
+        from skytool.models.psf import AnalyticPsf
+
+        return AnalyticPsf.gaussian(width)
+    if not source.recipe.psf:
+        return None
+    from skytool.models.psf import psf_from_hdus
+
+    hdus = [files.hdu(ref) for ref in source.recipe.psf]
+    return psf_from_hdus(hdus, name=source.recipe.psf[0].name)

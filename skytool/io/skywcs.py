@@ -1,0 +1,129 @@
+"""World coordinates of images as files have them: checked card by card, tables included."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from astropy.io import fits
+
+from skytool.errors import IncompatibleError
+from skytool.models.exposure import Origin
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+_CELESTIAL = re.compile(r"(RA--|DEC-|[A-Z]LON|[A-Z]LAT|[A-Z]{2}LN|[A-Z]{2}LT)")
+_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]")
+_TABLES = re.compile(r"D2IMARR|(D2IMDIS|CPDIS|CQDIS)[12]|AXISCORR")
+
+
+def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None) -> WCS | None:
+    """Return the celestial coordinates of an image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Cards of the image and the primary.
+    name : str
+        What messages call the image.
+    hdus : `~astropy.io.fits.HDUList`, optional
+        The open file, for distortions given as tables; see `needs_tables`.
+
+    Returns
+    -------
+    `~astropy.wcs.WCS` or None
+        None if no axis is a celestial one.
+
+    Raises
+    ------
+    IncompatibleError
+        If a card is no finite number, a scale is zero, the matrix is singular, or the
+        coordinates make no sense; the message names the value.
+    """
+    axes = [str(header.get(f"CTYPE{axis}", "")).strip().upper() for axis in (1, 2, 3)]
+    if not any(_CELESTIAL.match(axis) for axis in axes):
+        return None
+    _check_numbers(header, name)
+    from skytool.io.fits import logged_warnings
+    from skytool.models.celestial import celestial_wcs
+
+    with logged_warnings(name):
+        return celestial_wcs(header, name=name, hdus=hdus)
+
+
+def needs_tables(header: fits.Header) -> bool:
+    """Return True if the coordinates depend on tables in other HDUs of the file."""
+    tables = any(str(header.get(f"CTYPE{axis}", "")).strip()[-4:] == "-TAB" for axis in (1, 2))
+    return tables or any(_TABLES.fullmatch(key) for key in header)
+
+
+def origin_of(header: fits.Header) -> Origin:
+    """Return the place of the first pixel in its parent frame.
+
+    ``LTV1 = -x0`` and ``LTV2 = -y0`` say it, or an alternate linear WCS ``A`` whose reference is
+    the first pixel, or X0 and Y0. Binned or rotated frames, and fractions of a pixel, have no
+    integer origin: it is zero then.
+    """
+    matrix = [header.get(key, default) for key, default in _UNIT_MATRIX]
+    if "LTV1" in header and "LTV2" in header and matrix == [1, 1, 0, 0]:
+        return _origin(header, "LTV1", "LTV2", -1.0)
+    linear = [str(header.get(f"CTYPE{axis}A", "")).strip().upper() == "LINEAR" for axis in (1, 2)]
+    if all(linear) and header.get("CRPIX1A", 1) == 1 == header.get("CRPIX2A", 1):
+        return _origin(header, "CRVAL1A", "CRVAL2A", 1.0)
+    return _origin(header, "X0", "Y0", 1.0)
+
+
+def in_array_pixels(header: fits.Header, origin: Origin) -> fits.Header:
+    """Return a header whose reference pixel refers to the array, not to the parent frame."""
+    moved = header.copy()
+    for key, offset in (("CRPIX1", origin.x), ("CRPIX2", origin.y)):
+        if key in moved:
+            moved[key] = moved[key] - offset
+    return moved
+
+
+_UNIT_MATRIX = (("LTM1_1", 1), ("LTM2_2", 1), ("LTM1_2", 0), ("LTM2_1", 0))
+
+
+def _origin(header: fits.Header, key_x: str, key_y: str, sign: float) -> Origin:
+    values = [header.get(key_y), header.get(key_x)]
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
+        return Origin(0, 0)
+    y, x = (sign * value for value in values)
+    if not (math.isfinite(y) and math.isfinite(x) and y == round(y) and x == round(x)):
+        return Origin(0, 0)
+    return Origin(round(y), round(x))
+
+
+def _check_numbers(header: fits.Header, name: str) -> None:
+    """Refuse cards that are no finite numbers, scales of zero and a singular matrix."""
+    for card in header.cards:
+        key = card.keyword
+        if not _NUMBERS.fullmatch(key):
+            continue
+        try:
+            value = card.value
+        except (fits.VerifyError, ValueError):
+            value = card.image[10:30].strip()
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            shown = value.strip() if isinstance(value, str) else value
+            raise IncompatibleError(f"{name}: unusable WCS: {key} = {shown!s} is no number.")
+        if not math.isfinite(value):
+            raise IncompatibleError(f"{name}: unusable WCS: {key} = {value} is not finite.")
+        if key.startswith("CDELT") and value == 0.0:
+            raise IncompatibleError(f"{name}: unusable WCS: the pixel scale {key} is zero.")
+    for kind in ("CD", "PC"):
+        _check_matrix(header, kind, name)
+
+
+def _check_matrix(header: fits.Header, kind: str, name: str) -> None:
+    keys = [f"{kind}{row}_{column}" for row in (1, 2) for column in (1, 2)]
+    if not any(key in header for key in keys):
+        return
+    identity = (0.0, 0.0, 0.0, 0.0) if kind == "CD" else (1.0, 0.0, 0.0, 1.0)
+    a, b, c, d = (header.get(key, default) for key, default in zip(keys, identity, strict=True))
+    if a * d - b * c == 0.0:
+        values = ", ".join(f"{key} = {v:g}" for key, v in zip(keys, (a, b, c, d), strict=True))
+        raise IncompatibleError(f"{name}: unusable WCS: the matrix is singular: {values}.")

@@ -1,0 +1,322 @@
+"""Exposures in files: found by headers, read when they are needed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from skytool.errors import IncompatibleError, InputError, SkytoolWarning
+from skytool.io.filespec import FileSpec
+from skytool.io.layouts import recognise
+from skytool.io.layouts.contents import read_contents, shape_of
+from skytool.io.layouts.plain import bare_recipe
+from skytool.io.layouts.recipe import MaskPlan, VariancePlan, same_shape
+from skytool.io.layouts.siblings import sibling_plane
+from skytool.io.options import ReadOptions
+from skytool.io.skywcs import in_array_pixels, needs_tables, origin_of, read_wcs
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    from skytool.io.filespec import Extension
+    from skytool.io.layouts.contents import Contents, HduInfo, Shape
+    from skytool.io.layouts.recipe import PlaneRef, Recipe
+    from skytool.models.exposure import Exposure, Origin
+
+__all__ = ["ExposureSource", "ReadOptions", "find_sources", "read_exposure"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ExposureSource:
+    """An exposure in a file, of which only the headers have been read.
+
+    It can be pickled: a worker process reads the pixels itself.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    extension : str, int, or tuple of str and int
+        The image in it.
+    options : ReadOptions
+        How to read it.
+    recipe : Recipe
+        Which HDUs of which files it is made of.
+    header : `~astropy.io.fits.Header`
+        Cards of the image and, where it does not have them, of the primary.
+    name : str
+        What messages call it, as ``raw7.fits[N4]``.
+    """
+
+    path: Path
+    extension: Extension
+    options: ReadOptions
+    recipe: Recipe
+    header: fits.Header = field(repr=False)
+    name: str
+
+    @property
+    def layout(self) -> str:
+        """Name of the layout."""
+        return self.recipe.layout
+
+    @property
+    def shape(self) -> Shape:
+        """Shape ``(ny, nx)``."""
+        return self.recipe.shape
+
+    @property
+    def origin(self) -> Origin:
+        """Place of the first pixel in its parent frame."""
+        return origin_of(self.header)
+
+    @property
+    def spec(self) -> FileSpec:
+        """The file and the extension of the image."""
+        return FileSpec(self.path, self.extension)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that reading takes, the image's first."""
+        return tuple(dict.fromkeys(plane.path for plane in self.recipe.planes))
+
+    def wcs(self, hdus: fits.HDUList | None = None) -> WCS | None:
+        """Return the celestial coordinates of the array's pixels; None if there are none.
+
+        Parameters
+        ----------
+        hdus : `~astropy.io.fits.HDUList`, optional
+            The file, if it is open: tables of distortions are read from it.
+
+        Raises
+        ------
+        IncompatibleError
+            If the header describes coordinates that cannot be.
+        """
+        header = self.header
+        if self.recipe.parent_wcs:
+            header = in_array_pixels(header, self.origin)
+        if hdus is not None or not needs_tables(header):
+            return read_wcs(header, name=self.name, hdus=hdus)
+        from skytool.io.fits import opened
+
+        with opened(FileSpec(self.path)) as tables:
+            return read_wcs(header, name=self.name, hdus=tables)
+
+    def read(self) -> Exposure:
+        """Read the pixels.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read or a plane is damaged.
+        IncompatibleError
+            If planes do not fit together, or something asked for is missing.
+        """
+        from skytool.io.assembly import assemble
+
+        return assemble(self)
+
+    def datasum(self) -> str:
+        """Return the DATASUM of the image's HDU, from its bytes, whatever its header says."""
+        from skytool.io.assembly import datasum
+
+        return datasum(self.recipe.image)
+
+
+def find_sources(
+    argument: str | os.PathLike[str] | FileSpec, options: ReadOptions | None = None
+) -> list[ExposureSource]:
+    """Find the exposures that a command-line argument names, by headers alone.
+
+    Parameters
+    ----------
+    argument : str, path-like or FileSpec
+        ``FILE``, ``FILE[EXT]`` or ``-``.
+    options : ReadOptions, optional
+        How to read it.
+
+    Returns
+    -------
+    list of ExposureSource
+        One of every detector in the file; one if an extension is named.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or its layout is not known.
+    IncompatibleError
+        If planes differ in shape, or a variance is required and there is none.
+    """
+    options = options or ReadOptions()
+    spec = FileSpec.parse(argument)
+    if spec.extension is None and options.hdu is not None:
+        spec = FileSpec.parse(f"{spec.path}[{options.hdu}]")
+    contents = read_contents(FileSpec(spec.path), verify=options.verify)
+    recipes = _chosen(contents, spec, options)
+    labelled = spec.extension is not None or len(recipes) > 1
+    sources = [_source(contents, recipe, options, labelled=labelled) for recipe in recipes]
+    _announce(sources)
+    return sources
+
+
+def read_exposure(
+    argument: str | os.PathLike[str] | FileSpec, options: ReadOptions | None = None
+) -> Exposure:
+    """Read the one exposure that a command-line argument names.
+
+    Raises
+    ------
+    InputError
+        As `find_sources`.
+    IncompatibleError
+        If there are several; the message lists them.
+    """
+    sources = find_sources(argument, options)
+    if len(sources) > 1:
+        raise IncompatibleError(
+            f"{FileSpec.parse(argument).file_name} holds {len(sources)} exposures, where one is "
+            "wanted.",
+            hint=f"Choose one of {', '.join(source.name for source in sources)}.",
+        )
+    return sources[0].read()
+
+
+def _source(
+    contents: Contents, recipe: Recipe, options: ReadOptions, *, labelled: bool
+) -> ExposureSource:
+    """Return the source of one exposure, with what the user said in its recipe."""
+    hdu = contents.hdus[recipe.image.number]
+    name = recipe.image.name if labelled else contents.file_name
+    if 0 in recipe.shape:
+        raise InputError(f"{name} has an image of {hdu.size_text} pixels.")
+    recipe = _with_options(recipe, contents, hdu, options, name)
+    if options.require_variance and not recipe.native and recipe.variance.kind == "estimate":
+        raise IncompatibleError(
+            f"{name} brings no variance.",
+            hint="Give --variance, --weight or --error, or leave out --require-variance.",
+        )
+    header = _merged(contents.primary, hdu, recipe)
+    return ExposureSource(contents.path, _extension(hdu), options, recipe, header, name)
+
+
+def _chosen(contents: Contents, spec: FileSpec, options: ReadOptions) -> list[Recipe]:
+    """Return the recipes of a file, or of the extension that is named."""
+    if spec.extension is None:
+        return recognise(contents, options.layout)
+    hdu = contents.chosen(spec.extension)
+    try:
+        recipes = recognise(contents, options.layout)
+    except InputError:
+        if options.layout is not None:
+            raise
+        recipes = []
+    for recipe in recipes:
+        if recipe.image.number == hdu.index:
+            return [recipe]
+    if hdu.plane_shape is None:
+        raise InputError(f"{spec.name} is no image: {hdu.describe()}.")
+    return [bare_recipe(contents, hdu)]
+
+
+def _with_options(
+    recipe: Recipe, contents: Contents, hdu: HduInfo, options: ReadOptions, name: str
+) -> Recipe:
+    """Return a recipe with what the user said in place of what was found."""
+    for option, kind in (("variance", "variance"), ("weight", "weight"), ("error", "error")):
+        given = getattr(options, option)
+        if given is not None:
+            plane = _given_plane(given, contents, hdu, option, name)
+            recipe = replace(recipe, variance=VariancePlan(kind, (plane,)))
+    if options.noise_from_sky or options.gain is not None:
+        recipe = replace(recipe, variance=VariancePlan())
+    if options.mask is not None:
+        plane = _given_plane(options.mask, contents, hdu, "mask", name)
+        recipe = replace(recipe, mask=MaskPlan(plane, band=recipe.mask.band))
+    if options.psf is not None:
+        recipe = replace(recipe, psf=_given_psf(options.psf, contents))
+    return recipe
+
+
+def _given_contents(given: str, contents: Contents) -> Contents:
+    """Return what is in a file that an option names, or in the input where it names none."""
+    inside = FileSpec.parse(f"{contents.path}{given}" if given.startswith("[") else given)
+    read = read_contents(FileSpec(inside.path))
+    return replace(read, spec=inside)
+
+
+def _given_plane(
+    given: str, contents: Contents, image: HduInfo, option: str, name: str
+) -> PlaneRef:
+    """Return the plane that an option names for an image."""
+    other = _given_contents(given, contents)
+    hdu = sibling_plane(contents, image, other)
+    if hdu is None:
+        raise InputError(
+            f"--{option} {given}: no extension goes with {name}: it holds {other.describe()}.",
+            hint=f"Write --{option} '{other.file_name}[EXT]'.",
+        )
+    return same_shape(other, hdu, shape_of(image), name)
+
+
+def _given_psf(given: str, contents: Contents) -> tuple[PlaneRef, ...]:
+    """Return the HDUs of the PSF that an option names."""
+    from skytool.io.layouts.recipe import plane_ref
+    from skytool.io.layouts.sci import psf_refs
+
+    other = _given_contents(given, contents)
+    if other.spec.extension is not None:
+        return (plane_ref(other, other.chosen(other.spec.extension)),)
+    found = psf_refs(other) or tuple(
+        plane_ref(other, hdu) for hdu in other.hdus if hdu.is_image and hdu.axes
+    )
+    if not found:
+        raise InputError(f"--psf {given} has no image: it holds {other.describe()}.")
+    return found
+
+
+def _extension(hdu: HduInfo) -> Extension:
+    """Return how an HDU is named in a `FileSpec`."""
+    if not hdu.name:
+        return hdu.index
+    return hdu.name if hdu.version == 1 else (hdu.name, hdu.version)
+
+
+def _merged(primary: fits.Header, hdu: HduInfo, recipe: Recipe) -> fits.Header:
+    """Return the cards of an image and those it inherits from the primary.
+
+    Cards that the layout implies are added where they are missing. Coordinates are those of one
+    HDU only: cards of two would mix.
+    """
+    from skytool.models.keywords import is_wcs_keyword, merged_headers
+
+    header = hdu.header
+    if hdu.index and header.get("INHERIT", True) is not False:
+        if "CTYPE1" in header:
+            inherited = primary.copy()
+            for key in [key for key in inherited if is_wcs_keyword(key)]:
+                inherited.remove(key, ignore_missing=True, remove_all=True)
+            primary = inherited
+        header = merged_headers(primary, header)
+    for key, value in recipe.cards.items():
+        header.setdefault(key, value)
+    return header
+
+
+def _announce(sources: list[ExposureSource]) -> None:
+    """Log which layout was found and which other files belong to it, and warn of what is lost."""
+    first = sources[0]
+    others = dict.fromkeys(plane.path.name for s in sources for plane in s.recipe.siblings)
+    several = f", {len(sources)} exposures" if len(sources) > 1 else ""
+    taken = f", with {', '.join(others)}" if others else ""
+    _log.info("%s: layout %s%s%s", first.spec.file_name, first.layout, several, taken)
+    for note in dict.fromkeys(note for source in sources for note in source.recipe.notes):
+        warnings.warn(f"{first.spec.file_name}: {note}.", SkytoolWarning, stacklevel=3)
