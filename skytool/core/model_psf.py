@@ -130,7 +130,7 @@ class ModelPsf:
         height = self.profile(radius)
         if taper is not None:
             phase = np.clip((radius - taper[0]) / (taper[1] - taper[0]), 0.0, 1.0)
-            height *= np.cos(0.5 * np.pi * phase) ** 2
+            height *= 0.5 + 0.5 * np.cos(np.pi * phase)
         return height / height.sum()
 
     def enclosed(self, half_size: int) -> float:
