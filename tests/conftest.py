@@ -5,6 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The first call of a compiled function takes seconds: a time limit would fail at random.
+settings.register_profile("skytool", deadline=None, derandomize=True)
+settings.load_profile("skytool")
 
 
 @pytest.fixture

@@ -69,18 +69,30 @@ class CellStatistics:
             error=np.where(keep, self.error, np.nan),
         )
 
-    def weights(self, power: float = 2.0) -> NDArray[np.float64]:
+    def weights(self, power: float = 2.0, *, pooling: float = 0.0) -> NDArray[np.float64]:
         """Return ``1 / error**power``, and 0 where a cell has no value or no positive error.
 
-        A power of 2 gives the weights of least squares.
+        Parameters
+        ----------
+        power : float
+            2 for the weights of least squares.
+        pooling : float
+            Number of pixels with the median scatter of all cells that are added to each cell's
+            own in the estimate of its scatter, so that a few pixels that happen to agree do not
+            get a large weight. 0 for the errors as they are.
         """
-        usable = self.valid & (self.error > 0)
-        return np.divide(
-            1.0,
-            self.error**power,
-            out=np.zeros_like(self.error),
-            where=usable,
-        )
+        squared = self.error**2
+        if pooling > 0 and self.valid.any():
+            scatter = np.nan_to_num(self.variance)
+            typical = np.median(scatter[self.valid])
+            pooled = (self.kept * scatter + pooling * typical) / (self.kept + pooling)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                squared = squared * (pooled / scatter)
+            unknown = self.valid & ~(scatter > 0)
+            squared[unknown] = (pooled / np.maximum(self.kept, 1))[unknown]
+        usable = self.valid & (squared > 0)
+        zero = np.zeros_like(squared)
+        return np.power(squared, -power / 2, out=zero, where=usable)
 
 
 def cell_statistics(
