@@ -83,13 +83,12 @@ class CellStatistics:
         """
         squared = self.error**2
         if pooling > 0 and self.valid.any():
-            scatter = np.nan_to_num(self.variance)
-            typical = np.median(scatter[self.valid])
-            pooled = (self.kept * scatter + pooling * typical) / (self.kept + pooling)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                squared = squared * (pooled / scatter)
-            unknown = self.valid & ~(scatter > 0)
-            squared[unknown] = (pooled / np.maximum(self.kept, 1))[unknown]
+            scatter = np.where(self.variance > 0, self.variance, 0)
+            known = self.valid & (scatter > 0)
+            # The same for all cells: it depends on the statistic and on correlation of the noise.
+            factor = np.median((squared * self.kept)[known] / scatter[known]) if known.any() else 0
+            total = self.kept * scatter + pooling * np.median(scatter[self.valid])
+            squared = factor * total / (self.kept + pooling) / np.maximum(self.kept, 1)
         usable = self.valid & (squared > 0)
         zero = np.zeros_like(squared)
         return np.power(squared, -power / 2, out=zero, where=usable)

@@ -244,6 +244,16 @@ def test_pooling_gives_cells_of_few_pixels_no_large_weight(rng):
     np.testing.assert_allclose(cells.weights(1, pooling=50), np.sqrt(pooled), rtol=1e-12)
 
 
+def test_pooling_keeps_the_errors_of_equal_cells(rng):
+    image = np.tile(rng.normal(0, 2, (20, 20)), (3, 4))
+    grid = CellGrid.from_bin_size(image.shape, 20)
+    for statistic in Statistic:
+        cells = cell_statistics(image, None, grid, statistic=statistic, correlation=1.7)
+        np.testing.assert_allclose(cells.weights(pooling=50), cells.weights(), rtol=1e-12)
+    flat = cell_statistics(np.ones(image.shape), None, grid)
+    assert not flat.weights(pooling=50).any()
+
+
 def test_dropped_cells_lose_value_and_weight(scene):
     image, bad, grid = scene
     cells = cell_statistics(image, bad, grid)
