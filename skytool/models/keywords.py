@@ -183,35 +183,43 @@ def set_card(header: fits.Header, key: str, value: object, comment: str | None =
     ValueError
         If no card can have this keyword, or a value of this kind.
     """
+    card = _card(key, value, COMMENTS.get(key, "") if comment is None else comment)
+    if card is None:
+        header.remove(key, ignore_missing=True)
+    elif key in header:
+        header[card.keyword] = (card.value, card.comment)
+    else:  # a card at the very end is three times as quick, but would follow history
+        header.append(card, end=not header or header.cards[-1].keyword not in _COMMENTARY)
+
+
+def _card(key: str, value: object, comment: str) -> fits.Card | None:
+    """Return a card that fits into 80 characters or can go on in others; None for no value."""
     plain = _plain(value)
     if plain is None or (isinstance(plain, float) and not math.isfinite(plain)):
-        header.remove(key, ignore_missing=True)
-        return
-    if comment is None:
-        comment = COMMENTS.get(key, "")
-    if isinstance(plain, str):
-        plain = _ascii(plain)
+        return None
     short = _PLAIN_KEY.fullmatch(key) is not None
     if not short and _LONG_KEY.fullmatch(key) is None:
         msg = f"no header card can have the keyword {key!r}"
         raise ValueError(msg)
     name = key if short else f"HIERARCH {key}"
-    # A card has 80 characters. Long strings of plain keywords go on in CONTINUE cards, those of
-    # HIERARCH cards cannot; a comment that does not fit is left out rather than cut in a word.
+    # Long strings of plain keywords go on in CONTINUE cards, those of HIERARCH cards cannot; a
+    # comment that does not fit is left out rather than cut in a word.
     room = 80 - (10 if short else len(name) + 3)
-    size = len(plain.replace("'", "''")) + 2 if isinstance(plain, str) else 20
-    if isinstance(plain, str) and not short and size > room:
-        _log.warning("the value of %s is cut to fit into a header card", key)
-        while len(plain.replace("'", "''")) + 2 > room:
-            plain = plain[:-1]
-        size = room
-    if short and size > room:
-        header[name] = plain
-    else:
-        header[name] = (
-            plain,
-            comment if max(size, 20 if short else size) + 3 + len(comment) <= room else "",
-        )
+    size = 20
+    if isinstance(plain, str):
+        plain = _ascii(plain)
+        size = max(_quoted(plain), 20 if short else 0)
+        if size > room and not short:
+            _log.warning("the value of %s is cut to fit into a header card", key)
+            while _quoted(plain) > room:
+                plain = plain[:-1]
+    fits_behind = size + 3 + len(comment) <= room
+    return fits.Card(name, plain, comment if comment and fits_behind else None)
+
+
+def _quoted(text: str) -> int:
+    """Return the length of a string in a card."""
+    return len(text) + text.count("'") + 2
 
 
 def _plain(value: object) -> CardValue | None:
@@ -249,35 +257,37 @@ def observation_cards(header: fits.Header) -> fits.Header:
     """
     kept = fits.Header()
     seen: set[str] = set()
+    comments: dict[tuple[str, str], None] = {}
     for card in header.cards:
-        try:
-            key, value, comment = card.keyword, card.value, card.comment
-        except (fits.VerifyError, ValueError, UnicodeError):
-            _log.warning("an invalid header card is not copied: %s", str(card.image)[:80].rstrip())
+        key = card.keyword
+        if key in _COMMENTARY:
+            if key in {"COMMENT", "HISTORY"}:
+                comments[key, _ascii(str(card.value))] = None
             continue
-        if key in {"COMMENT", "HISTORY"}:
-            text = _ascii(str(value))
-            if text and f"{key} {text}" not in seen and not _BOILERPLATE.search(text):
-                seen.add(f"{key} {text}")
-                kept.add_comment(text) if key == "COMMENT" else kept.add_history(text)
-            continue
-        if key in _COMMENTARY or key in seen or _NOT_OBSERVATION.fullmatch(key):
+        if key in seen or _NOT_OBSERVATION.fullmatch(key):
             continue
         seen.add(key)
-        _copy_card(kept, key, value, comment)
+        copy = _copied(card)
+        if copy is not None:
+            kept.append(copy, end=True)
+    for key, text in comments:
+        if text and not _BOILERPLATE.search(text):
+            kept.append(fits.Card(key, text), end=True)
     return kept
 
 
-def _copy_card(header: fits.Header, key: str, value: object, comment: str) -> None:
-    """Append a card of another file, or log why it cannot be."""
-    if isinstance(value, fits.card.Undefined):
-        if _PLAIN_KEY.fullmatch(key):
-            header[key] = (None, _ascii(comment)[:40])
-        return
+def _copied(card: fits.Card) -> fits.Card | None:
+    """Return a copy of a card of any file, or log why there can be none."""
     try:
-        set_card(header, key, value, _ascii(comment))
-    except ValueError:
-        _log.warning("the header card %s is not copied: its keyword or value is not valid", key)
+        key, value, comment = card.keyword, card.value, _ascii(card.comment)
+        if isinstance(value, fits.card.Undefined):
+            return fits.Card(key, None, comment[:40]) if _PLAIN_KEY.fullmatch(key) else None
+        copy = _card(key, value, comment)
+    except (fits.VerifyError, ValueError, UnicodeError):
+        copy = None
+    if copy is None:
+        _log.warning("an invalid header card is not copied: %s", str(card.image)[:80].rstrip())
+    return copy
 
 
 def merged_headers(primary: fits.Header, extension: fits.Header) -> fits.Header:
