@@ -126,34 +126,50 @@ COMMENTS: Mapping[str, str] = {
 }
 """Comment of every card skytool writes; a unit comes first, in brackets."""
 
-_STRUCTURAL = (
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|TFIELDS|THEAP|BLOCKED|END|LONGSTRN|"
-    r"EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|UTYPE|BUNIT|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|DATE|NEXTEND|"
-    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TCOMM|TBCOL)\d+"
+# Words are compared as sets: a pattern with all of them would take longer to compile than to use.
+_STRUCTURE = frozenset(
+    {
+        *("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS", "END"),
+        *("TFIELDS", "THEAP", "BLOCKED", "LONGSTRN", "NEXTEND", "EXTNAME", "EXTVER", "EXTLEVEL"),
+        *("EXTTYPE", "INHERIT", "UTYPE", "BUNIT", "BSCALE", "BZERO", "BLANK", "DATAMIN", "DATAMAX"),
+        *("DATE", "CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"),
+        # tile compression
+        *("ZIMAGE", "ZTABLE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS", "ZTILELEN", "ZMASKCMP", "ZSIMPLE"),
+        *("ZTENSION", "ZEXTEND", "ZBLOCKED", "ZPCOUNT", "ZGCOUNT", "ZQUANTIZ", "ZDITHER0"),
+        *("ZSCALE", "ZZERO", "ZBLANK", "ZTHEAP", "FZALGOR", "FZTILE", "FZQVALUE", "FZQMETHD"),
+        *("FZDTHRSD", "FZINT2F"),
+        # skytool's own, and where LSST files keep their archive of objects
+        *("SKYFMT", "SKYTYPE", "SKYSTAGE", "SKYPRINT", "CREATOR"),
+        *("MAGZERO", "FLUXMAG0", "PHOTSCAL", "MASKSCHM"),
+        *("AR_HDU", "AR_ID", "AR_NAME", "AR_NROW", "AR_ROW0", "AR_CATN", "PSF_ID", "SKYWCS_ID"),
+        *("PHOTOCALIB_ID", "COADD_INPUTS_ID", "AP_CORR_MAP_ID", "VALID_POLYGON_ID"),
+        "TRANSMISSION_CURVE_ID",
+    }
 )
-_CHECKSUM = r"CHECKSUM|DATASUM|ZHECKSUM|ZDATASUM"
-_COMPRESSION = (
-    r"ZIMAGE|ZTABLE|ZCMPTYPE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZTILELEN|ZNAME\d+|ZVAL\d+|ZMASKCMP|ZSIMPLE|ZTENSION|ZEXTEND|"
-    r"ZBLOCKED|ZPCOUNT|ZGCOUNT|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZTHEAP|(ZFORM|ZCTYP)\d+|"
-    r"FZALGOR|FZTILE|FZQVALUE|FZQMETHD|FZDTHRSD|FZINT2F|FZALG\d+"
+_STRUCTURE_STEMS = frozenset(
+    {
+        *("NAXIS", "TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDISP", "TDIM", "TCOMM"),
+        *("TBCOL", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL", "ZFORM", "ZCTYP", "FZALG"),
+        *("MSKN", "MSKM", "MSKD"),
+    }
 )
-_WCS = (
-    r"WCSAXES[A-Z]?|WCSNAME[A-Z]?|(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME|CRDER|CSYER|CZPHS|CPERI)\d+[A-Z]?|"
-    r"(CD|PC|PV|PS)\d+_\d+[A-Z]?|(PROJP|PC0?0?\d00)\d+|(LONPOLE|LATPOLE|RADESYS|EQUINOX)[A-Z]?|RADECSYS|EPOCH|"
-    r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d+[A-Z]?|(DP|DQ|D2IM)\d+(\.[A-Z0-9_.]+)?|"
-    r"D2IMARR|D2IMEXT|AXISCORR|NPOLEXT|IDCSCALE|WCSDIM|WAT\d+_\d+|(LTV|ATV|LTM|ATM)\d+(_\d+)?|DTV\d+|DTM\d+_\d+|"
-    r"(LTM|ATM)\d+_\d+|MJDREF[IF]?|DVERR[A-Z]?|VELREF|SPECSYS[A-Z]?|SSYSOBS[A-Z]?|SSYSSRC[A-Z]?"
+_WCS_WORDS = frozenset(
+    {
+        *("WCSAXES", "WCSNAME", "WCSDIM", "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX"),
+        *("EPOCH", "D2IMARR", "D2IMEXT", "AXISCORR", "NPOLEXT", "IDCSCALE", "MJDREF", "MJDREFI"),
+        *("MJDREFF", "DVERR", "VELREF", "SPECSYS", "SSYSOBS", "SSYSSRC"),
+    }
 )
-_PLANES = r"MP_.+|MSK[NMD]\d{4}|MASKSCHM"
-_OURS = r"SKYFMT|SKYTYPE|SKYSTAGE|SKYPRINT|CREATOR|MAGZERO|FLUXMAG0|PHOTSCAL"
-_ARCHIVE = (  # where LSST files keep their archive of objects
-    r"AR_(HDU|ID|NAME|NROW|ROW0|CATN)|"
-    r"(PSF|SKYWCS|PHOTOCALIB|COADD_INPUTS|AP_CORR_MAP|VALID_POLYGON|TRANSMISSION_CURVE)_ID"
+_WCS_STEMS = frozenset(  # with the number of an axis
+    {
+        *("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CROTA", "CNAME", "CRDER", "CSYER"),
+        *("CZPHS", "CPERI", "PROJP", "CPDIS", "CPERR", "CQDIS", "CQERR", "D2IMDIS", "D2IMERR"),
+        *("DP", "DQ", "D2IM", "LTV", "ATV", "DTV"),
+    }
 )
-_NOT_OBSERVATION = re.compile(
-    f"{_STRUCTURAL}|{_CHECKSUM}|{_COMPRESSION}|{_WCS}|{_PLANES}|{_OURS}|{_ARCHIVE}", re.ASCII
-)
-_WCS_PATTERN = re.compile(_WCS, re.ASCII)
+_WCS_PAIRS = frozenset({"CD", "PC", "PV", "PS", "LTM", "ATM", "DTM", "WAT"})  # with two numbers
+_SIP = re.compile(r"[AB]P?_(ORDER|DMAX|\d+_\d+)", re.ASCII)
+_NUMBERED = re.compile(r"([A-Z0-9]*[A-Z])\d+(_\d+)?[A-Z]?", re.ASCII)
 _BOILERPLATE = re.compile(
     r"FITS \(Flexible Image Transport System\) format|Astrophysics|and Astrophysics', volume 376|"
     r"volume 376, page 359|Contact the NASA Science Office|FITS Definition document"
@@ -239,7 +255,22 @@ def _ascii(text: str) -> str:
 
 def is_wcs_keyword(key: str) -> bool:
     """Return True for a keyword of a world coordinate system, distortions included."""
-    return _WCS_PATTERN.fullmatch(key) is not None
+    base = key.partition(".")[0]  # DP1.EXTVER is a part of DP1
+    if base in _WCS_WORDS or (base[-1:].isalpha() and base[:-1] in _WCS_WORDS):
+        return True
+    match = _NUMBERED.fullmatch(base)
+    if match is None:
+        return _SIP.fullmatch(base) is not None
+    return match[1] in (_WCS_STEMS if match[2] is None else _WCS_PAIRS)
+
+
+def _is_observation(key: str) -> bool:
+    """Return True for a keyword that says nothing of how and where pixels are stored."""
+    if key in _STRUCTURE or key.startswith("MP_"):
+        return False
+    match = _NUMBERED.fullmatch(key)
+    numbered = match is not None and match[2] is None and match[1] in _STRUCTURE_STEMS
+    return not numbered and not is_wcs_keyword(key)
 
 
 def observation_cards(header: fits.Header) -> fits.Header:
@@ -264,7 +295,7 @@ def observation_cards(header: fits.Header) -> fits.Header:
             if key in {"COMMENT", "HISTORY"}:
                 comments[key, _ascii(str(card.value))] = None
             continue
-        if key in seen or _NOT_OBSERVATION.fullmatch(key):
+        if key in seen or not _is_observation(key):
             continue
         seen.add(key)
         copy = _copied(card)
