@@ -32,6 +32,7 @@ R = TypeVar("R")
 
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")
 _PATIENCE = 5.0  # seconds that a worker has to clean up after SIGTERM
+_SCHEDULER_PATIENCE = 10.0  # seconds that a scheduler has to answer
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,9 @@ class _Cluster:
                 hint="Install skytool with the extra 'cluster'.",
             ) from None
         try:
-            self._client = distributed.Client(address, timeout=10, set_as_default=False)
+            self._client = distributed.Client(
+                address, timeout=_SCHEDULER_PATIENCE, set_as_default=False
+            )
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(
                 f"no Dask scheduler answers at {address}: {error}.",

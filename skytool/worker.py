@@ -21,6 +21,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from skytool.environment import BLAS_THREADS, settle_environment
 from skytool.errors import SkytoolError, SkytoolWarning
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class _Process:
 
 def become_worker() -> None:
     """Prepare a fresh process: one thread, clean exits, no longer life than its parent's."""
-    for name in _THREADS:
+    for name in (*BLAS_THREADS, "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     _Process.is_worker = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
@@ -140,6 +139,8 @@ def _follow_parent() -> None:
 
 def work(order: Order, function: Callable[[T], R], task: T) -> Report:
     """Run one task in a worker, which may be a thread of a Dask worker."""
+    if not _Process.is_worker:
+        settle_environment()
     _use_one_thread()
     _listen(order.level)
     records: list[logging.LogRecord] = []

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ def who(number):
 
 def sleep_with_part(folder):
     part = Path(folder) / f"part-{os.getpid()}"
-    part.write_text("half")
     try:
+        part.write_text("half")
         time.sleep(60)
     finally:
         part.unlink()
@@ -88,3 +89,41 @@ def sleep_with_part(folder):
 
 def fail(text):
     raise AlgorithmError(text)
+
+
+def slow_who(number):
+    time.sleep(0.2)
+    return os.getpid(), number
+
+
+def fail_late_first(number):
+    time.sleep(0.5 if number == 0 else 0)
+    raise AlgorithmError(f"late {number}")
+
+
+def touch_and_fail(path):
+    Path(path).touch()
+    time.sleep(0.3)
+    raise AlgorithmError(path)
+
+
+def folder(_):
+    return str(Path.cwd())
+
+
+def slow_folder(_):
+    before = str(Path.cwd())
+    time.sleep(0.2)
+    after = str(Path.cwd())
+    return before if before == after else f"{before}, then {after}"
+
+
+def leave(_):
+    sys.exit(7)
+
+
+def sleep_unless_first(task):
+    number, place = task if isinstance(task[0], int) else (0, "")
+    if number:
+        sleep_with_part(place)
+    return number

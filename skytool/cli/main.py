@@ -10,13 +10,13 @@ import sys
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from skytool import __version__
 from skytool.cli import logs
+from skytool.environment import settle_environment
 from skytool.errors import SkytoolError
 
 if TYPE_CHECKING:
@@ -237,17 +237,6 @@ def cli(ctx: click.Context) -> None:
     """Process astronomical images in FITS files, one stage a command."""
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-
-
-def settle_environment() -> None:
-    """Set what libraries read once, when they are imported.
-
-    One BLAS thread, since the number of threads may change the last bit of a sum, and astropy's
-    settings from the package, so that it neither opens the network nor depends on a hidden file.
-    """
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    os.environ["ASTROPY_CONFIG_DIR"] = str(Path(__file__).with_name("astropy"))
 
 
 def main() -> None:

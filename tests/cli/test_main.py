@@ -275,7 +275,7 @@ def test_signals_end_the_run_and_leave_no_part_file(folder, jobs, number, status
     _, stderr = process.communicate(timeout=30)
 
     assert process.returncode == status
-    assert time.monotonic() - before < 4, "the workers do not end by themselves"
+    assert time.monotonic() - before < 15, "the workers do not end by themselves"
     assert list((folder / "out").iterdir()) == []
     assert "Traceback" not in stderr
 
@@ -308,7 +308,7 @@ def test_workers_end_when_their_parent_is_killed(folder):
 
 def test_a_real_process_never_lets_astropy_open_the_network_or_print():
     code = (
-        "import skytool.cli.main as m; m.settle_environment()\n"
+        "from skytool.environment import settle_environment; settle_environment()\n"
         "from astropy import log\nfrom astropy.logger import conf as c\n"
         "from astropy.utils.data import conf as d\nfrom astropy.utils.iers import conf as i\n"
         "print(d.allow_internet, i.auto_download, c.log_warnings, log.level)"

@@ -108,8 +108,8 @@ def work(task):
 def sleep_with_part(output):
     """Be in the middle of writing for a minute."""
     part = output.with_name(f"part.{output.name}")
-    part.write_text("half")
     try:
+        part.write_text("half")
         time.sleep(60)
     finally:
         part.unlink()
