@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _EVERYWHERE = (-math.inf, math.inf)
+_STRIP = 64  # rows [pixel]
 
 
 def axis_terms(order: int, coordinate: ArrayLike, length: int) -> Floats:
@@ -91,10 +92,13 @@ class ChebyshevModel:
     def image(self, *, rows: slice | None = None, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return the surface at every pixel, or at those of some rows, shape ``(ny, nx)``."""
         ny, nx = self.shape
-        y_terms = self._terms(np.arange(ny)[rows or slice(None)], axis=0)
-        x_terms = self._terms(np.arange(nx), axis=1)
-        values = (y_terms @ self.coefficients) @ x_terms.T
-        return self._limited(values).astype(dtype, copy=False)
+        factors = self._terms(np.arange(ny)[rows or slice(None)], axis=0) @ self.coefficients
+        x_terms = self._terms(np.arange(nx), axis=1).T
+        surface = np.empty((len(factors), nx), dtype)
+        for start in range(0, len(factors), _STRIP):  # double precision only for a few rows
+            strip = slice(start, start + _STRIP)
+            surface[strip] = self._limited(factors[strip] @ x_terms)
+        return surface
 
     def evaluate(self, *, y: ArrayLike, x: ArrayLike) -> Floats:
         """Return the surface at positions, broadcast against each other [pixel]."""
@@ -145,8 +149,7 @@ class ChebyshevModel:
             first, last = float(edges[index[0]]), float(edges[index[-1] + 1] - 1)
             ranges.append((first - reach, last + reach))
         limited = replace(self, y_range=ranges[0], x_range=ranges[1], value_range=_EVERYWHERE)
-        image = limited.image(dtype=np.float64)
-        return replace(limited, value_range=model_range(image, grid, covered))
+        return replace(limited, value_range=model_range(limited.image(), grid, covered))
 
     def _terms(self, coordinate: NDArray[Any], *, axis: int) -> Floats:
         """Return the one-dimensional terms at coordinates limited to their range."""
