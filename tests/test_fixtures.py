@@ -268,3 +268,48 @@ def test_fitsverify_finds_nothing():
 
     assert result.returncode == 0, result.stdout
     assert result.stdout.count("verification OK") == len(NIGHT) + 1
+
+
+@pytest.mark.parametrize("path", NIGHT[:4], ids=lambda path: path.stem)
+def test_package_reads_what_is_in_the_files(path):
+    from skytool.io.sources import ReadOptions, read_exposure
+
+    read = read_exposure(str(path), ReadOptions())
+
+    visit = next(visit for visit in VISITS if path.stem.startswith(f"v{visit.number}"))
+    with fits.open(path) as hdus:
+        np.testing.assert_array_equal(read.image, hdus["IMAGE"].data)
+        np.testing.assert_array_equal(read.variance, hdus["VARIANCE"].data)
+        for plane in MASK_BITS:
+            np.testing.assert_array_equal(read.mask.any_of([plane]), flagged(hdus, plane))
+        stamps = hdus["PSF"].data
+    assert read.unit == "adu"
+    assert read.header["VISIT"] == visit.number
+    detector = int(path.stem[-1])
+    simulated = night_exposure(visit, detector)
+    assert read.calibration.scale == pytest.approx(simulated.nanojansky, rel=1e-6)
+    y, x = np.mgrid[0 : SHAPE[0] : 60, 0 : SHAPE[1] : 60]
+    np.testing.assert_allclose(
+        read.wcs.all_pix2world(x, y, 0), simulated.wcs.all_pix2world(x, y, 0), atol=1e-10
+    )
+    corner = read.psf.kernel_image(y=0.0, x=0.0)
+    np.testing.assert_allclose(corner, stamps[0] if stamps.ndim == 3 else stamps, atol=1e-9)
+
+
+def test_simulated_exposure_reaches_the_package_unchanged():
+    from tests.simulate.files import to_exposure
+
+    simulated = night_exposure(VISITS[1], 2)
+
+    exposure = to_exposure(simulated, name="night")
+
+    assert exposure.name == "night"
+    np.testing.assert_array_equal(exposure.image, simulated.image)
+    np.testing.assert_array_equal(exposure.variance, simulated.variance)
+    for plane in MASK_BITS:
+        np.testing.assert_array_equal(exposure.mask.any_of([plane]), simulated.flagged(plane))
+    # between its four stamps the grid interpolates, which is exact to second order in the change
+    for place in ({"y": 0.0, "x": 0.0}, {"y": 130.0, "x": 61.0}):
+        ours = exposure.psf.kernel_image(**place)
+        truth = simulated.psf.kernel_image(**place, reach=ours.shape[0] // 2)
+        np.testing.assert_allclose(ours, truth, atol=2e-3 * truth.max())
