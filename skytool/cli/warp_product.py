@@ -1,0 +1,180 @@
+"""The file of a warp: planes, records, provenance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+
+from skytool.models.provenance import InputRecord, config_table, fingerprint, inputs_table
+from skytool.models.records import CcdRecord, VisitRecord, records_table
+
+if TYPE_CHECKING:
+    from skytool.cli.warp_units import WarpTask
+    from skytool.io.sources import ExposureSource
+    from skytool.models.observation import Observation
+    from skytool.stages.warp import DetectorReport, Member, WarpResult
+
+_CCDS_PER_VISIT = 1000
+
+
+def product_fingerprint(task: WarpTask) -> str:
+    """Return what changes whenever the product of a task may change."""
+    from skytool.models.provenance import SettingRecord
+
+    sums = [member.candidate.datasum() for member in task.visit.members]
+    grid = task.grid.header_cards().tostring()
+    size = ",".join(map(str, task.grid.shape))
+    target = [SettingRecord("warp", "target", f"{size} {grid}", "")]
+    return fingerprint(sums, [*task.settings, *target])
+
+
+def write_warp(task: WarpTask, result: WarpResult) -> None:
+    """Write a warp with its records.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    from skytool.io.fits import write_hdus
+    from skytool.models.exposure_hdus import primary_header, to_hdus
+    from skytool.models.provenance import history_line
+
+    exposure = result.exposure
+    kernel = task.config.kernel
+    used = len(result.detectors)
+    primary = primary_header(
+        exposure,
+        kind="WARP",
+        stage="warp",
+        history=history_line("warp", f"{used} inputs, {kernel}, {task.grid.name}"),
+        cards=_cards(task, result),
+    )
+    plane = fits.ImageHDU(result.n_image, name="NIMAGE", header=task.grid.header_cards())
+    hdus = [*to_hdus(exposure), plane]
+    if result.masked_fraction is not None:
+        header = task.grid.header_cards()
+        hdus.append(fits.ImageHDU(result.masked_fraction, name="FRACMASK", header=header))
+    ccds = [
+        _ccd_record(task, member, report)
+        for member, report in zip(task.visit.members, result.detectors, strict=True)
+    ]
+    hdus += [
+        records_table([_visit_record(task, result, ccds)], "VISITS"),
+        records_table(ccds, "CCDS"),
+        inputs_table(_input_records(task, result)),
+        config_table(task.settings),
+    ]
+    write_hdus(task.output, hdus, primary=primary, overwrite=task.overwrite, compress=task.compress)
+
+
+def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
+    """Return the cards of the primary that only a warp has."""
+    return {
+        "VISIT": task.visit.name,
+        "WARPTYPE": ("direct", "direct or psfMatched"),
+        "KERNEL": (task.config.kernel, "resampling kernel"),
+        "NCCD": (len(result.detectors), "detectors in this warp"),
+        "GOODPIX": (result.good_pixels, "good pixels, overlaps counted twice"),
+        "NCOVERED": (result.covered_pixels, "pixels with a value"),
+        "NOVERLAP": (result.overlap_pixels, "pixels that several detectors see"),
+        "WCSERR": (
+            max(report.wcs_error for report in result.detectors),
+            "[pixel] largest error of interpolated positions",
+        ),
+        "SKYPRINT": product_fingerprint(task),
+    }
+
+
+def _ccd_record(
+    task: WarpTask, member: Member[ExposureSource], report: DetectorReport
+) -> CcdRecord:
+    """Return the record of one detector."""
+    from skytool.models.geometry import celestial_header, footprint_edges
+
+    source, seen = member.candidate, member.observation
+    wcs = source.wcs()
+    assert wcs is not None  # noqa: S101  it was selected by its place on the sky
+    ra, dec = footprint_edges(wcs, source.shape, 1, name=source.name)
+    ny, nx = source.shape
+    ccd = -1 if seen.detector is None else seen.detector
+    return CcdRecord(
+        id=_CCDS_PER_VISIT * task.visit.number + max(ccd, 0),
+        visit=task.visit.number,
+        ccd=ccd,
+        file=source.path.name,
+        extname=str(source.extension),
+        filter_name=seen.filter,
+        goodpix=report.good_pixels,
+        weight=1.0,
+        scale=report.scale,
+        zero_point=report.zero_point,
+        sky_added=report.sky_added,
+        sky_subtracted=report.sky_subtracted,
+        area=report.area,
+        filled=report.filled,
+        corners_ra=tuple(map(float, ra[:4])),
+        corners_dec=tuple(map(float, dec[:4])),
+        **_times(seen),
+        bbox=(source.origin.x, source.origin.y, nx, ny),
+        wcs_header=celestial_header(wcs).tostring(endcard=False),
+    )
+
+
+def _times(seen: Observation) -> dict[str, float]:
+    """Return when and how long was observed, NaN where that is unknown."""
+    values = {
+        "exposure_time": seen.exposure_time,
+        "mjd": seen.mjd_mid,
+        "airmass": seen.airmass,
+    }
+    return {name: math.nan if value is None else value for name, value in values.items()}
+
+
+def _visit_record(task: WarpTask, result: WarpResult, ccds: list[CcdRecord]) -> VisitRecord:
+    """Return the record of the visit."""
+    ny, nx = task.grid.shape
+    means = {
+        name: float(np.mean([getattr(ccd, name) for ccd in ccds]))
+        for name in ("exposure_time", "mjd", "airmass")
+    }
+    return VisitRecord(
+        id=task.visit.number,
+        name=task.visit.name,
+        filter_name=task.visit.filter_name,
+        goodpix=result.good_pixels,
+        weight=1.0,
+        bbox=(task.grid.origin.x, task.grid.origin.y, nx, ny),
+        **means,
+    )
+
+
+def _input_records(task: WarpTask, result: WarpResult) -> list[InputRecord]:
+    """Return a row for every exposure of the visit, also for those that were not used."""
+    used = [
+        _input_record(member, scale=report.scale, weight=1.0)
+        for member, report in zip(task.visit.members, result.detectors, strict=True)
+    ]
+    skipped = [
+        _input_record(member, status="skipped", reason=reason) for member, reason in task.rejected
+    ]
+    return used + skipped
+
+
+def _input_record(member: Member[ExposureSource], **values: Any) -> InputRecord:
+    source, seen = member.candidate, member.observation
+    extension = source.extension
+    name, version = extension if isinstance(extension, tuple) else (extension, 1)
+    return InputRecord(
+        role="warp-input",
+        file=source.path.name,
+        extname=str(name),
+        extver=version,
+        datasum=source.datasum(),
+        visit=seen.visit,
+        detector=seen.detector_name,
+        **values,
+    )

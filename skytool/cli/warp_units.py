@@ -1,0 +1,278 @@
+"""The visits of ``skytool warp``: found by headers, then read, resampled and written one by one."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skytool.cli.stage_files import Product, Unit, run_units
+from skytool.errors import NothingToDoError, SkytoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from skytool.cli.config import Setting
+    from skytool.cli.options import RunOptions
+    from skytool.cli.outputs import Destination
+    from skytool.cli.target import Target
+    from skytool.io.sources import ExposureSource, ReadOptions
+    from skytool.models.geometry import TargetGrid
+    from skytool.models.provenance import SettingRecord
+    from skytool.stages.warp import Detector, Member, Visit, WarpConfig, WarpResult
+
+_log = logging.getLogger(__name__)
+
+STAGE = "warp"
+COLUMNS = ("detectors", "good_pixels", "coverage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarpTask:
+    """One visit to resample and write.
+
+    Parameters
+    ----------
+    visit : Visit
+        The exposures that see the target.
+    rejected : tuple of (Member, str)
+        The others, and why.
+    grid : TargetGrid
+        The target.
+    config : WarpConfig
+        Settings of the stage.
+    add_background, sky_correction : str or None
+        Names of models, see `skytool.io.backgrounds`.
+    settings : tuple of SettingRecord
+        All settings, for the record.
+    output : str
+        The product.
+    overwrite : bool
+        Whether it may be replaced.
+    compress : str
+        How it is compressed.
+    """
+
+    visit: Visit[ExposureSource]
+    rejected: tuple[tuple[Member[ExposureSource], str], ...]
+    grid: TargetGrid
+    config: WarpConfig
+    add_background: str | None
+    sky_correction: str | None
+    settings: tuple[SettingRecord, ...]
+    output: str
+    overwrite: bool
+    compress: str
+
+
+def warp_units(
+    inputs: Sequence[str],
+    *,
+    destination: Destination,
+    target: Target,
+    group_by: tuple[str, ...] | None,
+    reading: ReadOptions,
+    run: RunOptions,
+    settings: dict[str, Any],
+    recorded: Sequence[Setting],
+) -> None:
+    """Find the visits among the inputs and make the warp of each.
+
+    Raises
+    ------
+    NothingToDoError
+        If no exposure sees the target.
+    SkytoolError
+        What reading, resampling and writing raise; with ``--keep-going`` only at the end.
+    """
+    from skytool.models.provenance import SettingRecord
+    from skytool.stages.warp import group_visits
+
+    config = _config(settings)
+    failures: list[Unit[Any]] = []
+    sources = _sources(inputs, reading, run, failures)
+    keys = () if group_by == ("none",) else group_by
+    visits = group_visits(sources, keys=keys, single=destination.output is not None)
+    grid = target.grid([_footprint(source) for source in sources] if target.auto else ())
+    shared = {
+        "grid": grid,
+        "config": config,
+        "add_background": settings["add_background"],
+        "sky_correction": settings["sky_correction"],
+        "settings": tuple(SettingRecord(STAGE, *setting) for setting in recorded),
+        "overwrite": run.may_replace,
+        "compress": run.compress,
+    }
+    units = [
+        unit
+        for visit in visits
+        if (unit := _unit(visit, destination, shared, run, failures)) is not None
+    ]
+    if not units and not failures:
+        raise NothingToDoError(f"no exposure overlaps {grid.name}.")
+    run_units(
+        make_warp,
+        [*failures, *units],
+        stage=STAGE,
+        columns=COLUMNS,
+        run=run,
+        shared=target.files(),
+        is_current=_is_current,
+    )
+
+
+def _config(settings: dict[str, Any]) -> WarpConfig:
+    """Return the settings of the stage, checked against each other."""
+    from skytool.models.mask import parse_planes
+    from skytool.stages.warp import WarpConfig
+
+    ctx = click.get_current_context()
+    if (settings["units"] == "zeropoint") != (settings["zeropoint"] is not None):
+        raise click.UsageError("--units zeropoint and --zeropoint go together.", ctx)
+    values = {name: settings[name] for name in WarpConfig.__dataclass_fields__ if name in settings}
+    for name in ("fill_planes", "bad_planes", "grow_planes"):
+        values[name] = parse_planes(",".join(values[name]))
+    values["oversample"] = _oversample(settings["oversample"], ctx)
+    return WarpConfig(**values)
+
+
+def _oversample(text: str, ctx: click.Context) -> int | None:
+    """Return the samples per axis, None for ``auto``."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= 16:
+        raise click.UsageError(f"--oversample {text} must be auto, or 1 to 16.", ctx)
+    return int(text)
+
+
+def _sources(
+    inputs: Sequence[str], reading: ReadOptions, run: RunOptions, failures: list[Unit[Any]]
+) -> list[ExposureSource]:
+    """Find the exposures in the inputs; with ``--keep-going`` what cannot be read is left out."""
+    from dataclasses import replace
+
+    from skytool.io.sources import find_sources
+
+    sources = []
+    for name in inputs:
+        try:
+            sources += find_sources(name, replace(reading, verify=run.verify))
+        except SkytoolError as error:
+            _postpone(error, name, run, failures)
+    return sources
+
+
+def _postpone(error: SkytoolError, name: str, run: RunOptions, failures: list[Unit[Any]]) -> None:
+    """Let a failure be one of the units of work, where the run goes on in spite of it."""
+    if not run.keep_going:
+        raise error
+    failures.append(Unit(name=name, inputs=(), outputs=(), task=error))
+
+
+def _footprint(source: ExposureSource) -> tuple[Any, tuple[int, int]]:
+    from skytool.stages.warp.visits import wcs_of
+
+    return wcs_of(source), source.shape
+
+
+def _unit(
+    visit: Visit[ExposureSource],
+    destination: Destination,
+    shared: dict[str, Any],
+    run: RunOptions,
+    failures: list[Unit[Any]],
+) -> Unit[Any] | None:
+    """Return the work for a visit; None if no exposure of it sees the target."""
+    from dataclasses import replace
+
+    from skytool.stages.warp import select_overlapping
+
+    selected, rejected = [], []
+    for member in visit.members:
+        try:
+            seen, unseen = select_overlapping([member], shared["grid"])
+        except SkytoolError as error:
+            _postpone(error, member.candidate.name, run, failures)
+            seen, unseen = [], [(member, str(error))]
+        selected += seen
+        rejected += unseen
+    if not selected:
+        _log.info("visit %s: no exposure overlaps the target", visit.name)
+        return None
+    if destination.output is not None:
+        output = destination.single()
+    else:
+        output = destination.named(f"warp-{_file_name(visit.name)}.fits")
+    sources = [member.candidate for member in selected]
+    task = WarpTask(
+        visit=replace(visit, members=tuple(selected)),
+        rejected=tuple(rejected),
+        output=str(output),
+        **shared,
+    )
+    return Unit(
+        name=f"visit {visit.name}",
+        inputs=tuple(str(path) for source in sources for path in source.files),
+        outputs=(output,),
+        task=task,
+        plan={"detectors": len(sources), "shape": list(shared["grid"].shape)},
+    )
+
+
+def _file_name(visit: str) -> str:
+    """Return the visit as part of a file name."""
+    kept = [char if char.isalnum() or char in "._+-" else "_" for char in visit]
+    return "".join(kept).strip("._") or "visit"
+
+
+def make_warp(task: WarpTask | SkytoolError) -> list[Product]:
+    """Read, resample and write one visit."""
+    if isinstance(task, SkytoolError):
+        raise task
+    from skytool.cli.warp_product import write_warp
+    from skytool.stages.warp import warp_visit
+
+    result = warp_visit(_detectors(task), task.grid, task.config)
+    write_warp(task, result)
+    return [Product(path=task.output, metrics=_metrics(result))]
+
+
+def _detectors(task: WarpTask) -> Iterator[Detector]:
+    """Read one detector after the other."""
+    from skytool.io.backgrounds import background_of
+    from skytool.stages.warp import Detector
+
+    for member in task.visit.members:
+        source = member.candidate
+        exposure = source.read()
+        yield Detector(
+            exposure,
+            background_of(task.add_background, source, exposure),
+            background_of(task.sky_correction, source, exposure),
+        )
+
+
+def _metrics(result: WarpResult) -> dict[str, Any]:
+    """Return the numbers of a warp for the report."""
+    covered = result.covered_pixels
+    return {
+        "detectors": len(result.detectors),
+        "good_pixels": result.good_pixels,
+        "overlap_pixels": result.overlap_pixels,
+        "coverage": covered / result.n_image.size,
+        "wcs_error": max(report.wcs_error for report in result.detectors),
+    }
+
+
+def _is_current(unit: Unit[Any]) -> bool:
+    """Return whether a product was made from the inputs and settings in force."""
+    from skytool.cli.warp_product import product_fingerprint
+    from skytool.io.fits import opened
+
+    if isinstance(unit.task, SkytoolError):
+        return False
+    with opened(unit.outputs[0], verify=True) as hdus:
+        made_by = hdus[0].header.get("SKYPRINT")
+    return bool(made_by == product_fingerprint(unit.task))

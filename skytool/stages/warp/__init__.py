@@ -1,0 +1,17 @@
+"""The exposures of a visit resampled to one grid."""
+
+from skytool.stages.warp.config import WarpConfig
+from skytool.stages.warp.stage import Detector, DetectorReport, WarpResult, warp_visit
+from skytool.stages.warp.visits import Member, Visit, group_visits, select_overlapping
+
+__all__ = [
+    "Detector",
+    "DetectorReport",
+    "Member",
+    "Visit",
+    "WarpConfig",
+    "WarpResult",
+    "group_visits",
+    "select_overlapping",
+    "warp_visit",
+]

@@ -1,0 +1,76 @@
+"""What can be set for a warp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Overlap = Literal["last", "first", "best-variance", "mean"]
+Units = Literal["auto", "njy", "zeropoint", "input"]
+Fill = Literal["interp", "zero", "none"]
+
+
+@dataclass(frozen=True)
+class WarpConfig:
+    """Settings of `~skytool.stages.warp.warp_visit`.
+
+    Parameters
+    ----------
+    kernel : str
+        Resampling kernel: ``lanczos3``, ``lanczos4``, ``lanczos5``, ``spline3``, ``bilinear``,
+        ``nearest``, or an algorithm of reproject, ``adaptive`` or ``exact``.
+    mask_kernel : str
+        Kernel whose non-zero taps decide which mask planes reach a pixel; empty for ``kernel``.
+    grow_planes : tuple of str
+        Planes that spread over the whole footprint of ``kernel``.
+    wcs_step : int
+        Spacing of the nodes between which positions are interpolated [pixel of the target];
+        0 evaluates the WCS at every pixel.
+    wcs_interpolation : {"polynomial", "linear"}
+        How positions are interpolated between the nodes.
+    wcs_tolerance : float
+        Largest error of an interpolated position [pixel]; nodes are halved in spacing until it
+        holds. 0 does not verify.
+    fill : {"interp", "zero", "none"}
+        What replaces unusable pixels before resampling.
+    fill_planes : tuple of str
+        Planes that make a pixel unusable, beside values that are not finite.
+    bad_planes : tuple of str
+        Warped pixels with one of these planes are not used for the visit.
+    overlap : {"last", "first", "best-variance", "mean"}
+        Which detector a pixel is taken from where several see it, in order of detector number.
+    units : {"auto", "njy", "zeropoint", "input"}
+        Flux units of the warp. ``input`` scales to those of the first detector; ``auto`` takes
+        nanojanskys if that is calibrated, and otherwise its unit.
+    zeropoint : float or None
+        AB magnitude of one unit, with ``units="zeropoint"``.
+    surface_brightness : bool
+        Keep values per area instead of the flux: no factor for the relative area of pixels.
+    oversample : int or None
+        Samples per target pixel and axis; None takes more than one where target pixels are more
+        than 1.5 times as wide as those of the detector.
+    calib_variance : bool
+        Add the error of the photometric calibration to the variance.
+    masked_fraction : bool
+        Also return the fraction of each pixel that comes from unusable pixels.
+    strip_rows : int
+        Rows of the target that are worked on at once; bounds the memory.
+    """
+
+    kernel: str = "lanczos3"
+    mask_kernel: str = "bilinear"
+    grow_planes: tuple[str, ...] = ("EDGE",)
+    wcs_step: int = 64
+    wcs_interpolation: Literal["polynomial", "linear"] = "polynomial"
+    wcs_tolerance: float = 1e-6
+    fill: Fill = "interp"
+    fill_planes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
+    bad_planes: tuple[str, ...] = ("NO_DATA",)
+    overlap: Overlap = "last"
+    units: Units = "auto"
+    zeropoint: float | None = None
+    surface_brightness: bool = False
+    oversample: int | None = None
+    calib_variance: bool = False
+    masked_fraction: bool = False
+    strip_rows: int = 512

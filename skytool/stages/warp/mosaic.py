@@ -1,0 +1,125 @@
+"""The image of a visit, filled detector by detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.stages.warp.config import Overlap
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Some rows and columns of the target, with the warped pixels of one detector.
+
+    Parameters
+    ----------
+    y, x : int
+        Place of the first pixel in the target.
+    image, variance : ndarray of float32, shape (ny, nx)
+        Warped pixels [unit of the visit, and its square].
+    mask : ndarray of int32, shape (ny, nx)
+        Planes, in the bits of the visit.
+    good : ndarray of bool, shape (ny, nx)
+        True where the pixel has a value.
+    fraction : ndarray of float32, shape (ny, nx), or None
+        Part of each pixel that comes from unusable pixels of the detector.
+    """
+
+    y: int
+    x: int
+    image: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    mask: NDArray[np.int32]
+    good: NDArray[np.bool_]
+    fraction: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Planes of one visit on the target grid, changed in place by `add`.
+
+    Parameters
+    ----------
+    image, variance : ndarray of float32, shape (ny, nx)
+        NaN and +inf where no detector has a value.
+    mask : ndarray of int32, shape (ny, nx)
+        NO_DATA where no detector has a value.
+    n_image : ndarray of int16, shape (ny, nx)
+        Detectors that have a good value at each pixel.
+    fraction : ndarray of float32, shape (ny, nx), or None
+        Part of each pixel that comes from unusable pixels.
+    """
+
+    image: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    mask: NDArray[np.int32]
+    n_image: NDArray[np.int16]
+    fraction: NDArray[np.float32] | None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], *, no_data: np.int32, with_fraction: bool) -> Self:
+        """Return a mosaic without a single value; ``no_data`` is the NO_DATA bit value."""
+        return cls(
+            image=np.full(shape, np.nan, np.float32),
+            variance=np.full(shape, np.inf, np.float32),
+            mask=np.full(shape, no_data, np.int32),
+            n_image=np.zeros(shape, np.int16),
+            fraction=np.ones(shape, np.float32) if with_fraction else None,
+        )
+
+    def add(self, strip: Strip, *, bad: np.int32, overlap: Overlap) -> int:
+        """Merge one strip of a detector and return how many of its pixels were good.
+
+        Parameters
+        ----------
+        strip : Strip
+            Pixels of the detector; strips of one detector must not overlap each other.
+        bad : int32
+            Bits of the planes that make a warped pixel unusable.
+        overlap : {"last", "first", "best-variance", "mean"}
+            Rule where an earlier detector has a value. ``mean`` is the plain mean, with the
+            variance of one and the planes of all.
+
+        Returns
+        -------
+        int
+            Pixels of the strip that are good, whether the rule took them or not.
+        """
+        ny, nx = strip.image.shape
+        at = np.s_[strip.y : strip.y + ny, strip.x : strip.x + nx]
+        good = strip.good & ((strip.mask & bad) == 0)
+        count = self.n_image[at]
+        if overlap == "mean":
+            self._average(strip, at, good & (count > 0))
+            take = good & (count == 0)
+        elif overlap == "first":
+            take = good & (count == 0)
+        elif overlap == "best-variance":
+            take = good & ((count == 0) | (strip.variance < self.variance[at]))
+        else:
+            take = good
+        np.copyto(self.image[at], strip.image, where=take)
+        np.copyto(self.variance[at], strip.variance, where=take)
+        np.copyto(self.mask[at], strip.mask, where=take)
+        if self.fraction is not None and strip.fraction is not None:
+            np.copyto(self.fraction[at], strip.fraction, where=take)
+        count += good
+        return int(np.count_nonzero(good))
+
+    def _average(self, strip: Strip, at: tuple[slice, slice], both: NDArray[np.bool_]) -> None:
+        """Take a further detector into the running mean of the pixels ``both``."""
+        if not both.any():
+            return
+        n = self.n_image[at][both].astype(np.float32)
+        for plane, new in ((self.image, strip.image), (self.fraction, strip.fraction)):
+            if plane is not None and new is not None:
+                plane[at][both] = (plane[at][both] * n + new[both]) / (n + 1)
+        variance = self.variance[at]
+        variance[both] = (variance[both] * n**2 + strip.variance[both]) / (n + 1) ** 2
+        self.mask[at][both] |= strip.mask[both]

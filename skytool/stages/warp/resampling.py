@@ -1,0 +1,146 @@
+"""One prepared detector resampled to the target and merged into the warp of its visit."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.pixel_map import PixelMap, Window
+from skytool.models.geometry import source_positions
+from skytool.stages.warp.mosaic import Mosaic, Strip
+
+if TYPE_CHECKING:
+    from skytool.core.resample import Resampled
+    from skytool.models.geometry import TargetGrid
+    from skytool.models.mask import Mask
+    from skytool.stages.warp.config import WarpConfig
+    from skytool.stages.warp.prepare import Prepared
+
+_log = logging.getLogger(__name__)
+
+OVERSAMPLED_FROM = 1.5
+"""Width of a target pixel [pixel of the detector] from which one sample of it is too few."""
+
+
+@dataclass(frozen=True)
+class WarpedDetector:
+    """How a detector was resampled; see `~skytool.stages.warp.stage.DetectorReport`."""
+
+    good_pixels: int
+    area: float
+    oversample: int
+    wcs_step: float
+    wcs_error: float
+
+
+def warp_detector(
+    prepared: Prepared, grid: TargetGrid, config: WarpConfig, planes: Mask, mosaic: Mosaic
+) -> WarpedDetector:
+    """Resample a detector and merge it into the warp, in place.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The detector.
+    grid : TargetGrid
+        The target.
+    config : WarpConfig
+        Settings.
+    planes : Mask
+        A mask with the planes of the warp.
+    mosaic : Mosaic
+        The warp so far.
+    """
+    pixel_map = PixelMap(
+        source_positions(grid.wcs, prepared.wcs, source_shape=prepared.image.shape),
+        grid.shape,
+        source_shape=prepared.image.shape,
+        step=config.wcs_step,
+        tolerance=config.wcs_tolerance or None,
+        method=config.wcs_interpolation,
+    )
+    if 0 < pixel_map.step < config.wcs_step or (pixel_map.step == 0 < config.wcs_step):
+        _log.info(
+            "%s: positions are interpolated over %g pixels instead of %d, to be right within %g",
+            prepared.name,
+            pixel_map.step,
+            config.wcs_step,
+            config.wcs_tolerance,
+        )
+    oversample = config.oversample or _oversample(pixel_map)
+    bad = planes.bitmask(config.bad_planes)
+    good_pixels, area = 0, 0.0
+    for window in _strips(pixel_map.window, config.strip_rows):
+        warped = _resampled(prepared, pixel_map, config, planes, oversample, window)
+        strip = Strip(
+            y=window.y_start,
+            x=window.x_start,
+            image=warped.image,
+            variance=warped.variance,
+            mask=warped.mask,
+            good=np.isfinite(warped.image),
+            fraction=warped.bad_fraction,
+        )
+        good_pixels += mosaic.add(strip, bad=bad, overlap=config.overlap)
+        area += warped.n_good * (warped.mean_area if warped.n_good else 0.0)
+    return WarpedDetector(
+        good_pixels=good_pixels,
+        area=area / good_pixels if good_pixels else math.nan,
+        oversample=oversample,
+        wcs_step=pixel_map.step,
+        wcs_error=pixel_map.max_error,
+    )
+
+
+def _strips(window: Window, rows: int) -> list[Window]:
+    """Cut a window into strips of some rows."""
+    return [
+        Window(start, min(start + rows, window.y_stop), window.x_start, window.x_stop)
+        for start in range(window.y_start, window.y_stop, rows)
+    ]
+
+
+def _oversample(pixel_map: PixelMap) -> int:
+    """Return how many samples per axis keep up with the detector's pixels."""
+    window = pixel_map.window
+    if 0 in window.shape:
+        return 1
+    y = (window.y_start + window.y_stop) // 2 + np.arange(2.0)
+    x = (window.x_start + window.x_stop) // 2 + np.arange(2.0)
+    u, v = pixel_map.positions(y, x)
+    along_x = (u[0, 1] - u[0, 0], v[0, 1] - v[0, 0])
+    along_y = (u[1, 0] - u[0, 0], v[1, 0] - v[0, 0])
+    area = abs(along_x[0] * along_y[1] - along_x[1] * along_y[0])
+    width = math.sqrt(area) if math.isfinite(area) else 1.0
+    return round(width) if width > OVERSAMPLED_FROM else 1
+
+
+def _resampled(
+    prepared: Prepared,
+    pixel_map: PixelMap,
+    config: WarpConfig,
+    planes: Mask,
+    oversample: int,
+    window: Window,
+) -> Resampled:
+    """Resample one strip."""
+    from skytool.core.resample import resample
+
+    return resample(
+        prepared.image,
+        prepared.variance,
+        prepared.mask,
+        pixel_map,
+        no_data=int(planes.bitmask(["NO_DATA"])),
+        kernel=config.kernel,
+        mask_kernel=config.mask_kernel or "none",
+        grow=int(planes.bitmask(config.grow_planes)),
+        conserve_flux=not config.surface_brightness,
+        oversample=oversample,
+        bad=prepared.unusable if config.masked_fraction else None,
+        window=window,
+    )

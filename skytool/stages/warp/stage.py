@@ -1,0 +1,219 @@
+"""One visit resampled to a grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from skytool.errors import NothingToDoError
+from skytool.models.exposure import Exposure
+from skytool.models.mask import Mask
+from skytool.models.photometry import PhotometricCalibration
+from skytool.stages.warp.mosaic import Mosaic
+from skytool.stages.warp.prepare import prepare, unit_of_visit
+from skytool.stages.warp.resampling import warp_detector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from skytool.models.background import Background
+    from skytool.models.geometry import TargetGrid
+    from skytool.stages.warp.config import WarpConfig
+    from skytool.stages.warp.prepare import FluxUnit
+
+
+class Detector(NamedTuple):
+    """One detector of a visit, with the models to add and to subtract before it is resampled."""
+
+    exposure: Exposure
+    background: Background | None = None
+    sky: Background | None = None
+
+
+@dataclass(frozen=True)
+class DetectorReport:
+    """What became of a detector.
+
+    Parameters
+    ----------
+    name : str
+        Name of the exposure.
+    good_pixels : int
+        Pixels of the target to which it gives a value, also those that another detector gives.
+    scale : float
+        Factor from its unit to that of the warp.
+    zero_point : float
+        AB magnitude of one unit of the input; NaN if it is not calibrated.
+    sky_added, sky_subtracted : float
+        Median of the models added and subtracted [unit of the input].
+    filled : float
+        Share of its pixels that had no usable value.
+    area : float
+        Mean area of a target pixel [pixel of the detector].
+    oversample : int
+        Samples per target pixel and axis.
+    wcs_step : float
+        Spacing of the exact positions [pixel]; 0 if all are.
+    wcs_error : float
+        Largest error found of an interpolated position [pixel].
+    """
+
+    name: str
+    good_pixels: int
+    scale: float
+    zero_point: float
+    sky_added: float
+    sky_subtracted: float
+    filled: float
+    area: float
+    oversample: int
+    wcs_step: float
+    wcs_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class WarpResult:
+    """A visit on the target grid.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The warp, with the header of the first detector.
+    n_image : ndarray of int16, shape (ny, nx)
+        Detectors that have a value at each pixel.
+    masked_fraction : ndarray of float32, shape (ny, nx), or None
+        Part of each pixel that comes from unusable pixels.
+    detectors : tuple of DetectorReport
+        One for each detector, in order.
+    """
+
+    exposure: Exposure
+    n_image: NDArray[np.int16]
+    masked_fraction: NDArray[np.float32] | None
+    detectors: tuple[DetectorReport, ...]
+
+    @property
+    def good_pixels(self) -> int:
+        """Sum over the detectors: a pixel that two of them see counts twice."""
+        return sum(report.good_pixels for report in self.detectors)
+
+    @property
+    def covered_pixels(self) -> int:
+        """Pixels with a value."""
+        return int(np.count_nonzero(self.n_image))
+
+    @property
+    def overlap_pixels(self) -> int:
+        """Pixels of which more than one detector has a value."""
+        return int(np.count_nonzero(self.n_image > 1))
+
+
+def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConfig) -> WarpResult:
+    """Resample the detectors of a visit to one grid and merge them.
+
+    Parameters
+    ----------
+    detectors : iterable of Detector
+        In the order in which overlaps are resolved. Each is asked for when the one before is done,
+        so that only one needs to be in memory.
+    grid : TargetGrid
+        The target.
+    config : WarpConfig
+        Settings.
+
+    Raises
+    ------
+    IncompatibleError
+        If a detector has no WCS, units do not fit together, or a mask plane is unknown.
+    NothingToDoError
+        If no detector gives a value to any pixel.
+    """
+    visit: _Visit | None = None
+    reports = []
+    for exposure, background, sky in detectors:
+        if visit is None:
+            visit = _Visit.beginning(exposure, grid, config)
+        visit.planes = visit.planes.with_planes(exposure.mask.bits)
+        prepared = prepare(
+            exposure, config, visit.unit, visit.planes, background=background, sky=sky
+        )
+        calibration, name = exposure.calibration, exposure.name
+        warped = warp_detector(prepared, grid, config, visit.planes, visit.mosaic)
+        reports.append(
+            DetectorReport(
+                name=name,
+                good_pixels=warped.good_pixels,
+                scale=prepared.scale,
+                zero_point=calibration.zero_point if calibration else float("nan"),
+                sky_added=prepared.sky_added,
+                sky_subtracted=prepared.sky_subtracted,
+                filled=prepared.filled,
+                area=warped.area,
+                oversample=warped.oversample,
+                wcs_step=warped.wcs_step,
+                wcs_error=warped.wcs_error,
+            )
+        )
+        del exposure, prepared  # before the next detector is read
+    if visit is None or not any(report.good_pixels for report in reports):
+        raise NothingToDoError(f"no exposure gives a value to any pixel of {grid.name}.")
+    return visit.result(grid, tuple(reports))
+
+
+@dataclass(eq=False)
+class _Visit:
+    """A warp while its detectors are added.
+
+    Parameters
+    ----------
+    first : Exposure
+        The first detector, one pixel of it.
+    unit : FluxUnit
+        Unit of the warp.
+    planes : Mask
+        A mask of one pixel with the planes of all detectors.
+    mosaic : Mosaic
+        The pixels.
+    """
+
+    first: Exposure
+    unit: FluxUnit
+    planes: Mask
+    mosaic: Mosaic
+
+    @classmethod
+    def beginning(cls, first: Exposure, grid: TargetGrid, config: WarpConfig) -> _Visit:
+        """Return an empty warp in the unit of its first detector, or that of the settings."""
+        planes = Mask.empty((1, 1))
+        mosaic = Mosaic.empty(
+            grid.shape,
+            no_data=planes.bitmask(["NO_DATA"]),
+            with_fraction=config.masked_fraction,
+        )
+        pixel = np.zeros((1, 1), np.float32)
+        without_pixels = first.with_values(
+            image=pixel, variance=pixel, mask=planes, psf=None, extensions=()
+        )
+        return cls(without_pixels, unit_of_visit(config, first), planes, mosaic)
+
+    def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> WarpResult:
+        """Return the warp."""
+        zero_point = self.unit.zero_point
+        exposure = Exposure(
+            image=self.mosaic.image,
+            mask=Mask(self.mosaic.mask, self.planes.bits),
+            variance=self.mosaic.variance,
+            wcs=grid.wcs,
+            unit=self.unit.name,
+            calibration=(
+                None if zero_point is None else PhotometricCalibration.from_zero_point(zero_point)
+            ),
+            header=self.first.header,
+            origin=grid.origin,
+            name=grid.name,
+        )
+        return WarpResult(exposure, self.mosaic.n_image, self.mosaic.fraction, reports)

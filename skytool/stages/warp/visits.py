@@ -1,0 +1,184 @@
+"""Which exposures belong to one visit, and which of them see the target."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from skytool.errors import IncompatibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    from skytool.models.geometry import TargetGrid
+    from skytool.models.observation import Observation
+
+_log = logging.getLogger(__name__)
+
+
+class Candidate(Protocol):
+    """An exposure of which only the header has been read."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def header(self) -> fits.Header:
+        """Cards of the image and of the primary."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)``."""
+
+    def wcs(self) -> WCS | None:
+        """Celestial coordinates, if it has any."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+@dataclass(frozen=True)
+class Member(Generic[C]):
+    """A candidate with what its header says of the observation."""
+
+    candidate: C
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class Visit(Generic[C]):
+    """The exposures taken at one time by one camera, in order of detector.
+
+    Parameters
+    ----------
+    name : str
+        Visit as the headers spell it, or the name of the file.
+    number : int
+        Visit as an integer; its place among the visits if it is none.
+    members : tuple of Member
+        One for every detector.
+    """
+
+    name: str
+    number: int
+    members: tuple[Member[C], ...]
+
+    @property
+    def filter_name(self) -> str:
+        """Filter of all detectors; empty if unknown."""
+        return self.members[0].observation.filter
+
+
+def group_visits(
+    candidates: Iterable[C], *, keys: Sequence[str] | None, single: bool
+) -> list[Visit[C]]:
+    """Sort exposures into visits.
+
+    Parameters
+    ----------
+    candidates : iterable
+        Exposures in the order given by the user.
+    keys : sequence of str or None
+        Header keywords whose values together name a visit; None takes the first present of the
+        usual ones; an empty sequence makes a visit of every file.
+    single : bool
+        All are one visit, whatever the headers say of it.
+
+    Returns
+    -------
+    list of Visit
+        In the order in which they first appear; members by detector number, then in the order
+        given.
+
+    Raises
+    ------
+    IncompatibleError
+        If a keyword is missing, or if the filters of a visit differ.
+    """
+    from skytool.models.observation import observation_from_header, visit_key
+
+    groups: dict[str, list[Member[C]]] = {}
+    for candidate in candidates:
+        observation = observation_from_header(candidate.header)
+        if single:
+            key = ""
+        elif keys is not None and not keys:
+            key = candidate.name
+        else:
+            key = visit_key(candidate.header, keys, name=candidate.name)
+        groups.setdefault(key, []).append(Member(candidate, observation))
+    visits = [_visit(key, members, index) for index, (key, members) in enumerate(groups.items())]
+    for visit in visits:
+        _log.debug("visit %s: %d exposures", visit.name, len(visit.members))
+    return visits
+
+
+def wcs_of(candidate: Candidate) -> WCS:
+    """Return the celestial coordinates of an exposure.
+
+    Raises
+    ------
+    IncompatibleError
+        If it has none.
+    """
+    wcs = candidate.wcs()
+    if wcs is None:
+        raise IncompatibleError(
+            f"{candidate.name} has no celestial WCS.",
+            hint="Solve its astrometry, or give -k to go on without it.",
+        )
+    return wcs
+
+
+def _visit(key: str, members: list[Member[C]], index: int) -> Visit[C]:
+    """Check and order the members of a visit."""
+    filters = {member.observation.filter: member.candidate.name for member in members}
+    if len(filters) > 1:
+        listed = ", ".join(f"{filter_ or 'none'} ({name})" for filter_, name in filters.items())
+        raise IncompatibleError(
+            f"exposures of one visit differ in filter: {listed}.",
+            hint="Give one filter, or set --group-by.",
+        )
+    last = float("inf")
+    ordered = sorted(
+        members,
+        key=lambda member: (
+            last if member.observation.detector is None else member.observation.detector
+        ),
+    )
+    name = key or ordered[0].observation.visit or ordered[0].candidate.name
+    return Visit(name, int(name) if name.isdigit() else index, tuple(ordered))
+
+
+def select_overlapping(
+    members: Iterable[Member[C]], grid: TargetGrid
+) -> tuple[list[Member[C]], list[tuple[Member[C], str]]]:
+    """Part the exposures that see the target from those that do not.
+
+    Returns
+    -------
+    selected : list of Member
+        Exposures whose outline on the sky meets that of the target.
+    rejected : list of (Member, str)
+        The others, with the reason.
+
+    Raises
+    ------
+    IncompatibleError
+        If an exposure has no celestial coordinates, or unusable ones.
+    """
+    from skytool.models.geometry import overlaps
+
+    selected, rejected = [], []
+    for member in members:
+        candidate = member.candidate
+        if overlaps(wcs_of(candidate), candidate.shape, grid, name=candidate.name):
+            selected.append(member)
+        else:
+            rejected.append((member, "no overlap"))
+    return selected, rejected
