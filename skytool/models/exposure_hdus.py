@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from astropy.wcs import WCS
 
-    from skytool.models.photometry import PhotometricCalibration
+    from skytool.models.photometric_calibration import PhotometricCalibration
     from skytool.models.psf import Psf
 
     Hdu: TypeAlias = "fits.ImageHDU | fits.BinTableHDU"
@@ -38,6 +40,7 @@ PLANE_NAMES = ("IMAGE", "MASK", "VARIANCE")
 _PSF_NAMES = frozenset({"PSF", "PSFCOEFF", "PSFGRID"})
 _WCS_TABLES = frozenset({"WCSDVARR", "D2IMARR"})
 _WCS_TABLE_CARDS = re.compile(r"(CPDIS|CPERR|D2IMDIS|D2IMERR)\d+|(DP|D2IM)\d+(\..+)?|AXISCORR")
+_MAGNITUDE = 0.4 * math.log(10.0)  # change of the logarithm of a flux by one magnitude
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -109,6 +112,9 @@ def primary_header(
     if calibration is not None:
         set_card(header, "MAGZERO", calibration.zero_point)
         set_card(header, "FLUXMAG0", 10.0 ** (0.4 * calibration.zero_point))
+        if calibration.scale_error > 0.0:
+            relative = calibration.scale_error / calibration.scale
+            set_card(header, "MAGZERR", relative / _MAGNITUDE)
         if calibration.field is not None:
             _log.warning(
                 "%s: its calibration varies over the image, the file keeps one zero point",
@@ -307,7 +313,11 @@ def _origin(header: fits.Header) -> Origin:
 def _calibration(header: fits.Header, unit: str, name: str) -> PhotometricCalibration | None:
     from skytool.models.photometry import calibration_from_header
 
-    return calibration_from_header(header, unit=unit, name=name)
+    calibration = calibration_from_header(header, unit=unit, name=name)
+    error = header.get("MAGZERR")
+    if calibration is None or not isinstance(error, float):
+        return calibration
+    return replace(calibration, scale_error=_MAGNITUDE * calibration.scale * abs(error))
 
 
 def _psf(hdus: fits.HDUList, name: str) -> Psf | None:

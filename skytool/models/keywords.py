@@ -30,6 +30,7 @@ COMMENTS: Mapping[str, str] = {
     "BUNIT": "unit of the pixels",
     # photometry
     "MAGZERO": "[mag] AB magnitude of one BUNIT",
+    "MAGZERR": "[mag] standard error of MAGZERO",
     "FLUXMAG0": "[BUNIT] flux of AB magnitude 0",
     "PHOTSCAL": "factor that was applied to the pixels",
     # observation
@@ -140,7 +141,7 @@ _STRUCTURE = frozenset(
         *("FZDTHRSD", "FZINT2F"),
         # skytool's own, and where LSST files keep their archive of objects
         *("SKYFMT", "SKYTYPE", "SKYSTAGE", "SKYPRINT", "CREATOR"),
-        *("MAGZERO", "FLUXMAG0", "PHOTSCAL", "MASKSCHM"),
+        *("MAGZERO", "MAGZERR", "FLUXMAG0", "PHOTSCAL", "MASKSCHM"),
         *("AR_HDU", "AR_ID", "AR_NAME", "AR_NROW", "AR_ROW0", "AR_CATN", "PSF_ID", "SKYWCS_ID"),
         *("PHOTOCALIB_ID", "COADD_INPUTS_ID", "AP_CORR_MAP_ID", "VALID_POLYGON_ID"),
         "TRANSMISSION_CURVE_ID",

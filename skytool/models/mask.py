@@ -212,7 +212,7 @@ class Mask:
         bits: dict[str, int] = {}
         for plane, bit in _declared_bits(header).items():
             if not isinstance(bit, int) or isinstance(bit, bool) or not 0 <= bit < N_BITS:
-                raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit!r}.")
+                raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit}.")
             bits[plane] = bit
         used = int(np.bitwise_or.reduce(array, axis=None)) if array.size else 0
         unnamed = used & ~sum(1 << bit for bit in set(bits.values()))
@@ -233,7 +233,7 @@ def _declared_bits(header: fits.Header) -> dict[str, object]:
         if key.startswith("MSKN"):
             value = header.get(f"MSKM{key[4:]}")
             single = isinstance(value, int) and value > 0 and value & (value - 1) == 0
-            bits[str(header[key])] = value.bit_length() - 1 if single else value
+            bits[str(header[key])] = value.bit_length() - 1 if single else f"of value {value}"
     return bits
 
 
