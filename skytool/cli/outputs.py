@@ -108,6 +108,13 @@ class Destination:
             )
         return self.output
 
+    def named(self, name: str) -> Path:
+        """Return the product of a name of the command's own, with the suffix, in the folder."""
+        if self.directory is None:
+            return self.single()
+        stem, dot, extension = name.rpartition(".")
+        return self.directory / f"{stem}{self.suffix}{dot}{extension}"
+
 
 def one_or_dir_output(function: F) -> F:
     """Add ``-o`` and ``-d`` with ``--suffix``, of which one must be given, as ``destination``."""
