@@ -43,3 +43,19 @@ def compiled(function: Function) -> Function:
     """
     decorate = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
     return cast("Function", decorate(function))
+
+
+def compiled_in_order(function: Function) -> Function:
+    """Return `function` compiled as `compiled` does, but with sums in the order written.
+
+    For loops whose innermost sum is too short for vector units, where a change of the order only
+    costs time, and for results that must not depend on where a loop over pixels starts.
+    """
+    decorate = numba.njit(cache=True, nogil=True, fastmath={"contract"})
+    return cast("Function", decorate(function))
+
+
+def inlined(function: Function) -> Function:
+    """Return `function` for the innermost loop of others, which are compiled with a copy of it."""
+    decorate = numba.njit(nogil=True, fastmath={"contract"}, inline="always")
+    return cast("Function", decorate(function))

@@ -1,0 +1,369 @@
+"""Compiled loops of resampling: weighted sums of the source pixels around every position.
+
+Every loop takes the positions of some target rows: `u` and `v` hold the source columns and rows
+[pixel] of the target's pixels with the row and the column before them, shape
+``(n_rows + 1, n_columns + 1)``. Results go to rows of the target from the column `first` on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skytool.core.compiled import compiled_in_order, inlined
+
+Plane = NDArray[Any]
+Taps = tuple[int, ...]
+Part = tuple[int, int, int, int]
+Size = tuple[int, int]
+Flag = int  # 0 or 1
+Place = tuple[bool, int, int, float, float]
+
+SNAP = 1e-7
+"""Positions this near to a whole number [pixel] are one: rounding of celestial coordinates."""
+
+TILE = 32
+"""Side [pixel] of the tiles that say what the mask holds nearby; more than the reach of a kernel."""
+
+
+@compiled_in_order
+def locate(x: float, y: float, half_size: int, size: Size) -> Place:
+    """Return whether the footprint is on the source, the lower pixel (y, x), the fractions (y, x)."""
+    low = half_size - 1
+    high_y, high_x = size[0] - half_size - 1, size[1] - half_size - 1
+    inside = x > low - SNAP and x < high_x + 1.0 and y > low - SNAP and y < high_y + 1.0
+    if not inside:  # also where a position is NaN
+        return False, 0, 0, 0.0, 0.0
+    near_x, near_y = np.rint(x), np.rint(y)
+    x = near_x if abs(x - near_x) < SNAP else x
+    y = near_y if abs(y - near_y) < SNAP else y
+    ix, iy = int(x), int(y)
+    return ix <= high_x and iy <= high_y, iy, ix, y - iy, x - ix
+
+
+@compiled_in_order
+def rounded(place: Place) -> Place:
+    """Return the place of the nearest pixel, halves going up."""
+    good, iy, ix, fy, fx = place
+    return good, iy + int(fy >= 0.5), ix + int(fx >= 0.5), 0.0, 0.0
+
+
+@compiled_in_order
+def area_at(u: Plane, v: Plane, i: int, j: int) -> float:
+    """Return the source area of a target pixel from the positions of its neighbours before it."""
+    x_left, y_left = u[i, j] - u[i, j - 1], v[i, j] - v[i, j - 1]
+    x_down, y_down = u[i, j] - u[i - 1, j], v[i, j] - v[i - 1, j]
+    return abs(x_left * y_down - y_left * x_down)
+
+
+@compiled_in_order
+def interpolate_weights(table: Plane, fraction: float, taps: Taps, weights: Plane) -> None:
+    """Take the weights of a sub-pixel fraction from a table."""
+    position = fraction * (table.shape[0] - 1)
+    row = int(position)
+    between = position - row
+    for k in range(len(taps)):
+        weights[k] = table[row, k] + between * (table[row + 1, k] - table[row, k])
+
+
+@inlined
+def _sum_all(plane: Plane, y: int, x: int, wy: Plane, wx: Plane, taps: Taps) -> float:
+    """Return the weighted sum over a whole footprint whose first pixel is (y, x)."""
+    total = 0.0
+    for j in range(len(taps)):
+        line = plane[y + j]
+        along = 0.0
+        for i in range(len(taps)):
+            along += wx[i] * line[x + i]
+        total += wy[j] * along
+    return total
+
+
+@compiled_in_order
+def _sum_part(plane: Plane, y: int, x: int, wy: Plane, wx: Plane, part: Part) -> float:
+    """Return the weighted sum over the taps of a part ``(y start, y stop, x start, x stop)``."""
+    total = 0.0
+    for j in range(part[0], part[1]):
+        along = 0.0
+        for i in range(part[2], part[3]):
+            along += wx[i] * plane[y + j, x + i]
+        total += wy[j] * along
+    return total
+
+
+@compiled_in_order
+def _any_bits(mask: Plane, y: int, x: int, part: Part) -> int:
+    """Return the union of the mask over the taps of a part."""
+    bits = 0
+    for j in range(part[0], part[1]):
+        for i in range(part[2], part[3]):
+            bits |= mask[y + j, x + i]
+    return bits
+
+
+@compiled_in_order
+def _part(place: Place, first: int, n_taps: int, size: Size) -> Part:
+    """Return the taps of both axes that carry weight and lie on the image, as half-open ranges."""
+    _, iy, ix, fy, fx = place
+    y0, y1 = max(0, -(iy + first)), min(n_taps, size[0] - (iy + first))
+    x0, x1 = max(0, -(ix + first)), min(n_taps, size[1] - (ix + first))
+    if fy == 0.0:
+        y0, y1 = -first, 1 - first
+    if fx == 0.0:
+        x0, x1 = -first, 1 - first
+    return y0, y1, x0, x1
+
+
+@compiled_in_order
+def weighted_rows(
+    image: Plane,
+    variance: Plane,
+    u: Plane,
+    v: Plane,
+    table: Plane,
+    taps: Taps,
+    half_size: int,
+    conserve_flux: Flag,
+    nearest: Flag,
+    first: int,
+    out_image: Plane,
+    out_variance: Plane,
+) -> None:
+    """Fill rows of the image, and of the variance if there is one, with weighted sums.
+
+    Taps that have no weight are left out. Nothing is written where the footprint is not on the
+    source.
+    """
+    size = image.shape
+    wy, wx = np.empty(len(taps)), np.empty(len(taps))
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            place = locate(u[i, j], v[i, j], half_size, size)
+            if not place[0]:
+                continue
+            if nearest:
+                place = rounded(place)
+            _, iy, ix, fy, fx = place
+            scale = area_at(u, v, i, j) if conserve_flux else 1.0
+            interpolate_weights(table, fy, taps, wy)
+            interpolate_weights(table, fx, taps, wx)
+            y, x = iy + taps[0], ix + taps[0]
+            row, column = i - 1, first + j - 1
+            if fy != 0.0 and fx != 0.0:
+                out_image[row, column] = scale * _sum_all(image, y, x, wy, wx, taps)
+                if variance.shape[0] > 0:
+                    for k in range(len(taps)):
+                        wy[k] *= wy[k]
+                        wx[k] *= wx[k]
+                    spread = _sum_all(variance, y, x, wy, wx, taps)
+                    out_variance[row, column] = scale * scale * spread
+            else:
+                part = _part(place, taps[0], len(taps), size)
+                out_image[row, column] = scale * _sum_part(image, y, x, wy, wx, part)
+                if variance.shape[0] > 0:
+                    for k in range(len(taps)):
+                        wy[k] *= wy[k]
+                        wx[k] *= wx[k]
+                    spread = _sum_part(variance, y, x, wy, wx, part)
+                    out_variance[row, column] = scale * scale * spread
+
+
+@compiled_in_order
+def _reflect(weights: Plane, index: int, size: int) -> None:
+    """Move the weights of taps beyond the image to the pixels that the filter mirrors there."""
+    for k in range(weights.shape[0]):
+        position = index + k
+        if position < 0:
+            weights[-position - index] += weights[k]
+        elif position >= size:
+            weights[2 * (size - 1) - position - index] += weights[k]
+
+
+@compiled_in_order
+def filtered_rows(
+    coefficients: Plane,
+    original: Plane,
+    u: Plane,
+    v: Plane,
+    table: Plane,
+    taps: Taps,
+    half_size: int,
+    conserve_flux: Flag,
+    first: int,
+    out_image: Plane,
+) -> None:
+    """Fill rows of the image from the coefficients of a filtered image.
+
+    Positions on a pixel take its original value, as filter and sum cost a rounding.
+    """
+    wy, wx = np.empty(len(taps)), np.empty(len(taps))
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            good, iy, ix, fy, fx = locate(u[i, j], v[i, j], half_size, original.shape)
+            if not good:
+                continue
+            if fy == 0.0 and fx == 0.0:
+                value = float(original[iy, ix])
+            else:
+                interpolate_weights(table, fy, taps, wy)
+                interpolate_weights(table, fx, taps, wx)
+                value = _sum_all(coefficients, iy + taps[0], ix + taps[0], wy, wx, taps)
+            scale = area_at(u, v, i, j) if conserve_flux else 1.0
+            out_image[i - 1, first + j - 1] = scale * value
+
+
+@compiled_in_order
+def effective_variance_rows(
+    variance: Plane,
+    u: Plane,
+    v: Plane,
+    table: Plane,
+    taps: Taps,
+    half_size: int,
+    conserve_flux: Flag,
+    first: int,
+    out_variance: Plane,
+) -> None:
+    """Fill rows of the variance of a filtered image, with its weights of the pixels themselves.
+
+    The footprint may reach beyond the source, where the filter mirrors the image.
+    """
+    size, n_taps = variance.shape, len(taps)
+    wy, wx = np.empty(n_taps), np.empty(n_taps)
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            place = locate(u[i, j], v[i, j], half_size, size)
+            good, iy, ix, fy, fx = place
+            if not good:
+                continue
+            interpolate_weights(table, fy, taps, wy)
+            interpolate_weights(table, fx, taps, wx)
+            y, x = iy + taps[0], ix + taps[0]
+            inside_y = y >= 0 and y + n_taps <= size[0]
+            inside_x = x >= 0 and x + n_taps <= size[1]
+            if fy != 0.0 and not inside_y:
+                _reflect(wy, y, size[0])
+            if fx != 0.0 and not inside_x:
+                _reflect(wx, x, size[1])
+            for k in range(n_taps):
+                wy[k] *= wy[k]
+                wx[k] *= wx[k]
+            if inside_y and inside_x and fy != 0.0 and fx != 0.0:
+                spread = _sum_all(variance, y, x, wy, wx, taps)
+            else:
+                part = _part(place, taps[0], n_taps, size)
+                spread = _sum_part(variance, y, x, wy, wx, part)
+            scale = area_at(u, v, i, j) if conserve_flux else 1.0
+            out_variance[i - 1, first + j - 1] = scale * scale * spread
+
+
+@compiled_in_order
+def bad_rows(bad: Plane, u: Plane, v: Plane, half_size: int, first: int, out_bad: Plane) -> None:
+    """Fill rows of the bilinear interpolation of flags."""
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            good, iy, ix, fy, fx = locate(u[i, j], v[i, j], half_size, bad.shape)
+            if good:  # the footprint of any kernel has a pixel above and to the right
+                lower = (1.0 - fx) * bad[iy, ix] + fx * bad[iy, ix + 1]
+                upper = (1.0 - fx) * bad[iy + 1, ix] + fx * bad[iy + 1, ix + 1]
+                out_bad[i - 1, first + j - 1] = (1.0 - fy) * lower + fy * upper
+
+
+@compiled_in_order
+def poison_rows(
+    poison: Plane,
+    tiles: Plane,
+    u: Plane,
+    v: Plane,
+    half_size: int,
+    taps: tuple[int, int],
+    first: int,
+    out_image: Plane,
+) -> None:
+    """Write NaN where a pixel of the footprint, `taps` from a first one on, is marked."""
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            place = locate(u[i, j], v[i, j], half_size, poison.shape)
+            good, iy, ix = place[0:3]
+            if good and tiles[iy // TILE, ix // TILE]:
+                part = _part(place, taps[0], taps[1], poison.shape)
+                if _any_bits(poison, iy + taps[0], ix + taps[0], part):
+                    out_image[i - 1, first + j - 1] = np.nan
+
+
+@compiled_in_order
+def mask_rows(
+    mask: Plane,
+    tiles: Plane,
+    u: Plane,
+    v: Plane,
+    half_size: int,
+    mask_half_size: int,
+    taps: tuple[int, int],
+    grow: int,
+    nearest: Flag,
+    first: int,
+    out_mask: Plane,
+) -> None:
+    """Fill rows of the mask.
+
+    Bits come from those taps of the mask kernel that carry weight; bits in `grow` from the whole
+    footprint, `taps` from a first one on.
+    """
+    size = mask.shape
+    for i in range(1, u.shape[0]):
+        for j in range(1, u.shape[1]):
+            place = locate(u[i, j], v[i, j], half_size, size)
+            good, iy, ix, fy, fx = place
+            if not good:
+                continue
+            nearby = tiles[iy // TILE, ix // TILE]
+            bits = 0
+            if nearby:
+                if mask_half_size == 0:
+                    bits = mask[iy + int(fy >= 0.5), ix + int(fx >= 0.5)]
+                else:
+                    y0, y1 = (0, 1) if fy == 0.0 else (1 - mask_half_size, mask_half_size + 1)
+                    x0, x1 = (0, 1) if fx == 0.0 else (1 - mask_half_size, mask_half_size + 1)
+                    bits = _any_bits(mask, iy, ix, (y0, y1, x0, x1))
+            if nearby & grow:
+                if nearest:
+                    place = rounded(place)
+                part = _part(place, taps[0], taps[1], size)
+                bits |= _any_bits(mask, place[1] + taps[0], place[2] + taps[0], part) & grow
+            out_mask[i - 1, first + j - 1] = bits
+
+
+@compiled_in_order
+def finish_rows(
+    u: Plane,
+    v: Plane,
+    no_data: int,
+    first: int,
+    out_image: Plane,
+    out_variance: Plane,
+    out_mask: Plane,
+    out_bad: Plane,
+) -> tuple[int, float]:
+    """Empty the pixels whose image or variance is no number; return the others' number and area."""
+    n_good, area = 0, 0.0
+    has_variance, has_bad = out_variance.shape[0] > 0, out_bad.shape[0] > 0
+    for row in range(out_image.shape[0]):
+        for j in range(1, u.shape[1]):
+            column = first + j - 1
+            good = np.isfinite(out_image[row, column])
+            if good and has_variance:
+                good = not np.isnan(out_variance[row, column])
+            if good:
+                n_good += 1
+                area += area_at(u, v, row + 1, j)
+                continue
+            out_image[row, column] = np.nan
+            out_mask[row, column] = no_data
+            if has_variance:
+                out_variance[row, column] = np.inf
+            if has_bad:
+                out_bad[row, column] = np.nan
+    return n_good, area
