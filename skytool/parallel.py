@@ -12,6 +12,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import signal
 import warnings
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -234,7 +235,8 @@ class _Processes:
 
     def submit(self, lane: int, *call: Any) -> Future[Report]:
         """Run a call in one worker."""
-        return self._lanes[lane].submit(*call)
+        with _interrupts_blocked():  # a process that is started here never gets one
+            return self._lanes[lane].submit(*call)
 
     def lost(self, error: BaseException, lane: int) -> bool:
         """Return whether the error means that the worker died, and replace it if so."""
@@ -259,6 +261,16 @@ class _Processes:
                     child.kill()
         for lane in self._lanes:
             lane.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Put off Ctrl-C; a process that is started meanwhile inherits this for good."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Cluster:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import tomllib
+import warnings
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
@@ -16,6 +17,8 @@ import click
 from click.core import ParameterSource
 
 from skytool.cli import logs
+from skytool.cli.param_types import InputFile
+from skytool.errors import SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -194,9 +197,13 @@ def option_keys(command: click.Command) -> dict[str, click.Option]:
 
 
 def settings_of(ctx: click.Context) -> list[Setting]:
-    """Return every setting that may change what is computed, in the order of the help."""
+    """Return every setting that may change what is computed, in the order of the help.
+
+    Files (options of type `InputFile` or `click.Path`) are named without their folders, so that
+    outputs do not depend on where a run was made.
+    """
     return [
-        _setting(ctx, key, option)
+        _setting(ctx, key, option, folders=False)
         for key, option in option_keys(ctx.command).items()
         if not isinstance(option, RunOption)
     ]
@@ -207,15 +214,25 @@ def config_files(ctx: click.Context) -> list[Path]:
     return list(_state(ctx).files)
 
 
-def _setting(ctx: click.Context, key: str, option: click.Option) -> Setting:
+def _setting(
+    ctx: click.Context, key: str, option: click.Option, *, folders: bool = True
+) -> Setting:
     name = str(option.name)
     source = ctx.get_parameter_source(name)
     label = _SOURCES.get(source, "default") if source is not None else "default"
     if source is ParameterSource.DEFAULT_MAP:
         label = _state(ctx).labels.get(name, "default")
     value = ctx.params.get(name)
+    if not folders and isinstance(option.type, InputFile | click.Path):
+        value = _without_folders(value)
     unset = value is None or (option.multiple and not value)
     return Setting(key, "" if unset else toml_value(value), label)
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_without_folders(item) for item in value)
+    return value if value is None else str(value).rpartition("/")[2]
 
 
 def toml_value(value: Any) -> str:
@@ -265,8 +282,21 @@ class StageCommand(click.Command):
         }
         end = args.index("--") if "--" in args else len(args)
         given = [f"{text}={bare[text]}" if text in bare else text for text in args[:end]]
+        if not ctx.resilient_parsing:
+            self._look_for_typos(ctx)
         _state(ctx).printing = "--print-config" in given
         return super().parse_args(ctx, given + args[end:])
+
+    def _look_for_typos(self, ctx: click.Context) -> None:
+        """Warn of variables of the environment that look like options of ours and are none."""
+        prefix = f"{ctx.auto_envvar_prefix}_"
+        known = {f"{prefix}{param.name}".upper() for param in self.params}
+        for name in sorted(os.environ):
+            if ctx.auto_envvar_prefix and name.startswith(prefix) and name not in known:
+                close = get_close_matches(name, sorted(known), 1)
+                guess = f" Did you mean {close[0]}?" if close else ""
+                message = f"the variable {name} of the environment names no option.{guess}"
+                warnings.warn(message, SkytoolWarning, stacklevel=2)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters, none of them required when the settings are only printed."""

@@ -48,6 +48,7 @@ class _Console(logging.Handler):
         """Go back to the usual verbosity, without a log file."""
         self.verbose = 0
         self.quiet = 0
+        self.has_bar = False
         self.files: list[logging.Handler] = []
         self.seen: set[tuple[type[Warning], str]] = set()
 
@@ -61,7 +62,7 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record, but none of astropy's, whose logger prints them itself."""
         if record.name != "astropy":
-            click.echo(self.format(record), err=True)
+            click.echo(("\r\x1b[K" if self.has_bar else "") + self.format(record), err=True)
 
     def show_warning(
         self,
@@ -119,6 +120,11 @@ def is_verbose() -> bool:
 def is_quiet() -> bool:
     """Return whether the user gave ``-q``."""
     return _console.quiet > _console.verbose
+
+
+def make_way_for_bar(*, shown: bool) -> None:
+    """Clear the line of a progress bar before each log line, from here on or no longer."""
+    _console.has_bar = shown
 
 
 def failure(text: str, *, exc_info: BaseException | None = None) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import shlex
 import signal
 import sys
+import time
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
@@ -35,6 +37,7 @@ _MEMORY = 5
 _FILES = 3
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
+_CLEANING = 5.0  # seconds in which a second signal changes nothing
 
 
 class LateGroup(click.Group):
@@ -183,9 +186,13 @@ def _drop_stdout() -> None:
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
     """Make SIGTERM and SIGHUP leave through ``finally``, so that no part file stays."""
+    last = -math.inf
 
     def leave(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
+        nonlocal last
+        if time.monotonic() - last < _CLEANING:  # do not disturb the cleaning up
+            return
+        last = time.monotonic()
         raise SystemExit(128 + number)
 
     before: dict[signal.Signals, Any] = {}

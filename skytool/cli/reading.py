@@ -47,6 +47,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     ),
     "dq_map": click.option(
         "--dq-map",
+        type=INPUT,
         metavar="FILE|NAME",
         help="What the values of a foreign mask mean: a TOML file or a camera we know.",
     ),

@@ -206,9 +206,11 @@ class Reporter:
             length=self.total, label=self.stage, file=sys.stderr, show_pos=True
         )
         self._bar.__enter__()
+        logs.make_way_for_bar(shown=True)
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
+            logs.make_way_for_bar(shown=False)
             self._bar.__exit__(None, None, None)
             self._bar = None
 

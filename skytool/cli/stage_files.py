@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -187,6 +188,8 @@ def _check(units: Sequence[Unit[T]], run: RunOptions, shared: Sequence[str]) -> 
     if to_stdout and (run.json or run.depfile is not None):
         option = "--json" if run.json else "--depfile"
         raise click.UsageError(f"{option} cannot go with a product on standard output.", ctx)
+    if to_stdout and sys.stdout.isatty() and not run.dry_run:
+        raise click.UsageError("standard output is a terminal; give --output FILE.", ctx)
     if run.scheduler is not None and (to_stdout or _has_stream(units)):
         raise click.UsageError("--scheduler needs files, not standard input or pipes.", ctx)
     side = [path for path in (run.report, run.depfile) if path is not None]
@@ -211,7 +214,7 @@ def _plan(units: Sequence[Unit[T]], shared: Sequence[str], report: Reporter) -> 
 def _is_reusable(
     unit: Unit[T], run: RunOptions, is_current: Callable[[Unit[T]], bool] | None
 ) -> bool:
-    if run.reuse is None or not all(path.is_file() for path in unit.outputs):
+    if run.reuse is None or not unit.outputs or not all(path.is_file() for path in unit.outputs):
         return False
     if run.reuse == "exists":
         return True

@@ -151,14 +151,12 @@ def _sources(
     inputs: Sequence[str], reading: ReadOptions, run: RunOptions, failures: list[Unit[Any]]
 ) -> list[ExposureSource]:
     """Find the exposures in the inputs; with ``--keep-going`` what cannot be read is left out."""
-    from dataclasses import replace
-
     from skytool.io.sources import find_sources
 
     sources = []
     for name in inputs:
         try:
-            sources += find_sources(name, replace(reading, verify=run.verify))
+            sources += find_sources(name, reading)
         except SkytoolError as error:
             _postpone(error, name, run, failures)
     return sources

@@ -85,6 +85,27 @@ def test_the_environment_names_settings_files(folder):
     assert got["clip"] == ("2.0", "config two.toml")
 
 
+def test_a_variable_that_names_no_option_is_warned_of(folder):
+    env = {"SKYTOOL_COUNT_BIN_SISE": "2", "SKYTOOL_COUNT_OVERWRITE": "1", "SKYTOOL_SHARED": "x"}
+    result = run("count", "a.fits", "-o", "out", env=env)
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "WARNING skytool: the variable SKYTOOL_COUNT_BIN_SISE of the environment names no option. "
+        "Did you mean SKYTOOL_COUNT_BIN_SIZE?\n"
+    )
+
+
+def test_files_are_recorded_without_folders_but_printed_with_them(folder):
+    args = ["--table", f"{folder}/t.fits[1]", "--table", "sub/u.fits"]
+    for name in ("t.fits", "sub/u.fits"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+
+    assert settings(folder, *args)["table"][0] == '["t.fits[1]", "u.fits"]'
+    assert f'["{folder}/t.fits[1]", "sub/u.fits"]' in run("count", *args, "--print-config").stdout
+
+
 def test_overwriting_can_be_asked_for_in_the_environment(folder):
     assert run("count", "a.fits", "-o", "out").exit_code == 0
     assert run("count", "a.fits", "-o", "out").exit_code == 3

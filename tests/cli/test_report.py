@@ -186,13 +186,13 @@ def test_off_a_terminal_every_unit_has_a_line_and_nothing_moves(folder):
     assert result.stderr == "INFO skytool: 1 of 2: a.fits\nINFO skytool: 2 of 2: b.fits\n"
 
 
-def at_terminal(folder, *args):
+def at_terminal(folder, *args, **env):
     """Run the toy with stderr on a terminal, and return what it shows."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.cli.toy", *args],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "1", **env},
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         stdin=subprocess.DEVNULL,
@@ -217,6 +217,12 @@ def test_at_a_terminal_there_is_a_bar(folder):
 
     assert "2/2" in shown
     assert "INFO" not in shown
+
+
+def test_a_log_line_clears_the_bar_first(folder):
+    shown = at_terminal(folder, "count", "a.fits", "warn.fits", "-d", "out", NO_COLOR="")
+
+    assert "\r\x1b[K\x1b[33m\x1b[1mWARNING\x1b[0m skytool: warn.fits is odd\r\n" in shown
 
 
 @pytest.mark.parametrize(

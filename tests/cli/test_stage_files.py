@@ -148,6 +148,7 @@ def test_standard_output_holds_the_product_or_rows_but_not_both(folder):
     assert result.stdout == "", "the row would end up in the product"
     Path("-").unlink()
 
+    assert run("count", "a.fits", "-o", "-", "-n").stdout == ""
     for extra in (["--json"], ["--depfile", "d"]):
         result = run("count", "a.fits", "-o", "-", *extra)
         assert result.exit_code == 2

@@ -46,7 +46,7 @@ class Task:
 @click.option("--rescale/--no-rescale", default=True, help="Rescale the variance.")
 @click.option("--title", default='a "title" \\ of\nmine', show_default=False, help="Text.")
 @click.option("--range", "limits", type=float, nargs=2, help="Two limits [sigma].")
-@click.option("--table", multiple=True, help="Table; may be repeated.")
+@click.option("--table", type=options.INPUT, multiple=True, help="Table; may be repeated.")
 @click.option("--side", cls=RunOption, help="A side product.")
 @options.common_options
 @click.pass_context
