@@ -217,12 +217,17 @@ def _tile_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _tile_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the clipped standard deviation about zero of every tile."""
-    spread = _MAD_TO_STD * _medians(np.abs(values))
-    squares = values**2
+    sizes = np.abs(values)
+    spread = _MAD_TO_STD * _medians(sizes)
+    # Where more than half of the differences are zero, as of coarse integers, so is the median:
+    # differences of one step are kept whatever the spread.
+    step = np.min(np.where(sizes > 0, sizes, np.inf), axis=-1)
+    step = np.where(np.isfinite(step), step, 0.0)
     for _ in range(3):
-        inside = squares <= (_CLIP * spread[..., None]) ** 2
+        limit = np.maximum(_CLIP * spread, 1.5 * step)
+        inside = sizes <= limit[..., None]
         count = inside.sum(axis=-1)
-        total = np.where(inside, squares, 0.0).sum(axis=-1)
+        total = np.square(sizes, where=inside, out=np.zeros_like(sizes)).sum(axis=-1)
         spread = np.where(
             count >= _MIN_SAMPLES, np.sqrt(total / np.maximum(count, 1)) / _CLIPPED_STD, np.nan
         )

@@ -122,18 +122,17 @@ def _native(source: ExposureSource, files: _Files) -> Exposure:
 
     exposure = from_hdus(files.file(source.path), name=source.name)
     recipe, options = source.recipe, source.options
-    mask = exposure.mask
+    mask, variance = exposure.mask, exposure.variance
     if recipe.mask.plane is not None:
         mask = _mask(source, files, exposure.shape)
     mask = _with_saturation(mask, exposure.image, source)
-    variance = exposure.variance
     if recipe.variance.planes or options.noise_from_sky or options.gain is not None:
         variance = _variance(source, files, exposure.image, mask, exposure.unit)
-    image, mask, variance = agreeing_planes(exposure.image, mask, variance, name=source.name)
+    if mask is not exposure.mask or variance is not exposure.variance:
+        image, mask, variance = agreeing_planes(exposure.image, mask, variance, name=source.name)
+        exposure = exposure.with_values(image=image, mask=mask, variance=variance)
     psf = _psf(source, files)
-    return exposure.with_values(
-        image=image, mask=mask, variance=variance, psf=exposure.psf if psf is None else psf
-    )
+    return exposure if psf is None else exposure.with_values(psf=psf)
 
 
 def _planes(source: ExposureSource, files: _Files, unit: str) -> _Planes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from astropy.io import fits
@@ -25,7 +26,7 @@ def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        Cards of the image and the primary.
+        Cards of the image and the primary, all valid; see `with_valid_cards`.
     name : str
         What messages call the image.
     hdus : `~astropy.io.fits.HDUList`, optional
@@ -51,6 +52,22 @@ def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None
 
     with logged_warnings(name):
         return celestial_wcs(header, name=name, hdus=hdus)
+
+
+def with_valid_cards(header: fits.Header) -> fits.Header:
+    """Return the header, in which values that are not FITS have become their text.
+
+    ``CRVAL1 = NaN`` without quotes, for one, is no FITS number: it becomes the text ``NaN``, which
+    can be looked at without an error. The header is changed in place.
+    """
+    for card in header.cards:
+        try:
+            card.value  # noqa: B018 - the value is parsed when it is asked for
+        except (fits.VerifyError, ValueError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                card.verify("silentfix")
+    return header
 
 
 def needs_tables(header: fits.Header) -> bool:
@@ -103,10 +120,7 @@ def _check_numbers(header: fits.Header, name: str) -> None:
         key = card.keyword
         if not _NUMBERS.fullmatch(key):
             continue
-        try:
-            value = card.value
-        except (fits.VerifyError, ValueError):
-            value = card.image[10:30].strip()
+        value = card.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             shown = value.strip() if isinstance(value, str) else value
             raise IncompatibleError(f"{name}: unusable WCS: {key} = {shown!s} is no number.")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 from skytool.io.filespec import FileSpec
-from skytool.io.layouts import recognise
+from skytool.io.layouts import not_recognised, recognise
 from skytool.io.layouts.contents import read_contents, shape_of
 from skytool.io.layouts.plain import bare_recipe
 from skytool.io.layouts.recipe import MaskPlan, VariancePlan, same_shape
 from skytool.io.layouts.siblings import sibling_plane
 from skytool.io.options import ReadOptions
-from skytool.io.skywcs import in_array_pixels, needs_tables, origin_of, read_wcs
+from skytool.io.skywcs import in_array_pixels, needs_tables, origin_of, read_wcs, with_valid_cards
 
 if TYPE_CHECKING:
     import os
@@ -210,15 +210,12 @@ def _source(
 
 def _chosen(contents: Contents, spec: FileSpec, options: ReadOptions) -> list[Recipe]:
     """Return the recipes of a file, or of the extension that is named."""
+    recipes = recognise(contents, options.layout)
     if spec.extension is None:
-        return recognise(contents, options.layout)
+        if not recipes:
+            raise not_recognised(contents)
+        return recipes
     hdu = contents.chosen(spec.extension)
-    try:
-        recipes = recognise(contents, options.layout)
-    except InputError:
-        if options.layout is not None:
-            raise
-        recipes = []
     for recipe in recipes:
         if recipe.image.number == hdu.index:
             return [recipe]
@@ -241,6 +238,8 @@ def _with_options(
     if options.mask is not None:
         plane = _given_plane(options.mask, contents, hdu, "mask", name)
         recipe = replace(recipe, mask=MaskPlan(plane, band=recipe.mask.band))
+    elif recipe.mask.plane is not None and recipe.mask.unclear and options.dq_map is None:
+        raise InputError(f"{recipe.mask.plane.name}: {recipe.mask.unclear}.")
     if options.psf is not None:
         recipe = replace(recipe, psf=_given_psf(options.psf, contents))
     return recipe
@@ -308,7 +307,7 @@ def _merged(primary: fits.Header, hdu: HduInfo, recipe: Recipe) -> fits.Header:
         header = merged_headers(primary, header)
     for key, value in recipe.cards.items():
         header.setdefault(key, value)
-    return header
+    return with_valid_cards(header)
 
 
 def _announce(sources: list[ExposureSource]) -> None:

@@ -117,3 +117,11 @@ def test_the_variance_from_gain_and_read_noise_is_that_of_simulated_counts(rng):
     predicted = counting_variance(np.array(sky), gain=gain, read_noise=read_noise)
     assert image.var() == pytest.approx(float(predicted), rel=5 * np.sqrt(2 / image.size))
     assert sky_noise(image).typical_rms ** 2 == pytest.approx(float(predicted), rel=0.03)
+
+
+def test_noise_of_coarse_integers_is_that_of_the_rounded_values(rng):
+    image = np.round(rng.normal(10.0, 0.2, SHAPE))
+    expected = image.std()
+    assert 0.0 < expected < 0.2
+    # nine of ten differences are zero, the others are one: clipping may take none away
+    assert sky_noise(image).typical_rms == pytest.approx(expected, rel=0.1)

@@ -57,7 +57,7 @@ LAYOUTS: tuple[Layout, ...] = (
     _family(sci.BANZAI, "SCI, ERR and BPM"),
     _family(sci.DRAGONS, "SCI, VAR and DQ"),
     _family(sci.PLANES, "SCI, VAR and MASK"),
-    _family(sci.GENERIC, "SCI, and ERR, VAR, WHT, DQ or MASK"),
+    _family(sci.GENERIC, "SCI or IMAGE, and ERR, VARIANCE, WHT, DQ or MASK"),
     Layout("decam", "NAME_ooi_*, with _oow_ and _ood_", siblings.is_decam, siblings.decam_recipes),
     Layout(
         "legacy",
@@ -101,21 +101,31 @@ def recognise(contents: Contents, layout: str | None = None) -> list[Recipe]:
     layout : str, optional
         Name of the layout to take; the first that matches if left out.
 
+    Returns
+    -------
+    list of Recipe
+        Empty if no layout matches.
+
     Raises
     ------
     InputError
-        If no layout matches, the one asked for does not exist or does not fit; the message says
-        what the file holds and what would have been taken.
+        If the layout asked for does not exist or does not fit, or a file of a layout that is told
+        lacks what it needs.
+    IncompatibleError
+        If planes differ in shape.
     """
     if layout is not None:
         return _forced(contents, layout)
     for known in LAYOUTS:
         if known.matches(contents):
-            recipes = known.recipes(contents)
-            if recipes:
-                return recipes
+            return known.recipes(contents) or []
+    return []
+
+
+def not_recognised(contents: Contents) -> InputError:
+    """Return the error for a file of no layout: what it holds and what would have been taken."""
     taken = "; ".join(known.holds for known in LAYOUTS)
-    raise InputError(
+    return InputError(
         f"{contents.file_name} has no layout that is known: it holds {contents.describe()}.",
         hint=f"Known are: {taken}. Choose one image by {contents.file_name}[EXT].",
     )

@@ -79,6 +79,8 @@ class MaskPlan:
         Names of planes to change.
     band : str
         Band, for maps that depend on it.
+    unclear : str
+        Why nobody but the user can say what the values mean; empty if that is known.
     """
 
     plane: PlaneRef | None = None
@@ -86,6 +88,7 @@ class MaskPlan:
     boolean: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
     band: str = ""
+    unclear: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from skytool.io.layouts.contents import Contents, HduInfo
 
+_IMAGES = ("SCI", "IMAGE")
 _VARIANCES = (
     ("VAR", "variance"),
     ("VARIANCE", "variance"),
@@ -64,7 +65,7 @@ DES = Family("des", ("SCI", "MSK", "WGT"), _named_map("des"))
 BANZAI = Family("banzai", ("SCI", "ERR", "BPM"), _named_map("banzai"))
 DRAGONS = Family("dragons", ("SCI", "VAR", "DQ"), _named_map("dragons"))
 PLANES = Family("sci-var-mask", ("SCI", "VAR", "MASK"), _named_map(""))
-GENERIC = Family("sci", ("SCI",), _named_map(""))
+GENERIC = Family("sci", (), _named_map(""))
 
 
 def matches(family: Family) -> Callable[[Contents], bool]:
@@ -76,13 +77,14 @@ def matches(family: Family) -> Callable[[Contents], bool]:
             return False
         if family == DRAGONS and telescope and not telescope.startswith("GEMINI"):
             return False
-        return all(contents.named(plane) is not None for plane in family.planes)
+        wanted = all(contents.named(plane) is not None for plane in family.planes)
+        return wanted and bool(contents.named(*_IMAGES))
 
     return test
 
 
 def recipes(family: Family) -> Callable[[Contents], list[Recipe] | None]:
-    """Return what reads the exposures of a family: one of every SCI extension."""
+    """Return what reads the exposures of a family: one of every image extension."""
 
     def make(contents: Contents) -> list[Recipe] | None:
         dq_map = family.dq_map(contents)
@@ -116,12 +118,13 @@ def drizzled_recipes(contents: Contents) -> list[Recipe] | None:
 
 
 def _images(contents: Contents) -> list[HduInfo]:
-    """Return the SCI extensions."""
-    return [hdu for hdu in contents.all_named("SCI") if hdu.plane_shape is not None]
+    """Return the extensions called SCI, or IMAGE where there are none."""
+    named = next((found for role in _IMAGES if (found := contents.all_named(role))), [])
+    return [hdu for hdu in named if hdu.plane_shape is not None]
 
 
 def _recipe(contents: Contents, image: HduInfo, layout: str) -> Recipe:
-    """Return the recipe of one SCI extension with the planes of its version."""
+    """Return the recipe of one image extension with the planes of its version."""
     shape = shape_of(image)
     called = f"{contents.file_name}[{image.label}]"
     alone = len(_images(contents)) == 1

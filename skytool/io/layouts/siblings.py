@@ -61,16 +61,15 @@ def decam_recipes(contents: Contents) -> list[Recipe] | None:
     )
     found = []
     for image in contents.candidates:
-        weights = _plane(contents, image, weight, "weights")
-        quality = _plane(contents, image, flags, "data quality")
-        dq_map = "" if quality is None else _decam_map(contents, image)
+        weights = _plane(contents, image, weight, "weights", by_name=True)
+        quality = _plane(contents, image, flags, "data quality", by_name=True)
         found.append(
             Recipe(
                 "decam",
                 plane_ref(contents, image),
                 shape_of(image),
                 variance=_weight_plan(weights, dithered=True),
-                mask=MaskPlan(quality, dq_map=dq_map),
+                mask=_decam_mask(contents, image, quality),
             )
         )
     return found
@@ -94,7 +93,7 @@ def legacy_recipes(contents: Contents) -> list[Recipe] | None:
     weight = _optional(contents, f"{match['head']}-invvar-{band}", "weights")
     flags = _optional(contents, f"{match['head']}-maskbits", "data quality")
     image = contents.candidates[0]
-    quality = _plane(contents, image, flags, "data quality", "MASKBITS")
+    quality = _plane(contents, image, flags, "data quality", preferred="MASKBITS")
     return [
         Recipe(
             "legacy",
@@ -229,20 +228,23 @@ def drizzled_pair_recipes(contents: Contents) -> list[Recipe] | None:
     ]
 
 
-def sibling_plane(contents: Contents, image: HduInfo, sibling: Contents) -> HduInfo | None:
+def sibling_plane(
+    contents: Contents, image: HduInfo, sibling: Contents, *, by_name: bool = False
+) -> HduInfo | None:
     """Return the HDU of another file that goes with an image.
 
-    That is the one the user named, else the one of the same name, else the only image.
+    That is the one the user named, else the one of the same name, else the only image there, for
+    the only image here. With ``by_name`` two that have different names do not go together.
     """
     if sibling.spec.extension is not None:
         return sibling.chosen(sibling.spec.extension)
-    if image.name:
-        for hdu in sibling.planes:
-            if (hdu.name, hdu.version) == (image.name, image.version):
-                return hdu
-    if len(contents.candidates) > 1 and len(sibling.planes) > 1:
+    for hdu in sibling.planes:
+        if image.name and (hdu.name, hdu.version) == (image.name, image.version):
+            return hdu
+    if len(contents.candidates) > 1 or len(sibling.planes) != 1:
         return None
-    return sibling.planes[0] if len(sibling.planes) == 1 else None
+    only = sibling.planes[0]
+    return None if by_name and image.name and only.name else only
 
 
 def _optional(contents: Contents, stem: str, what: str) -> Contents | None:
@@ -259,13 +261,19 @@ def _optional(contents: Contents, stem: str, what: str) -> Contents | None:
 
 
 def _plane(
-    contents: Contents, image: HduInfo, sibling: Contents | None, what: str, *preferred: str
+    contents: Contents,
+    image: HduInfo,
+    sibling: Contents | None,
+    what: str,
+    *,
+    preferred: str = "",
+    by_name: bool = False,
 ) -> PlaneRef | None:
     """Return the plane of a sibling that goes with an image; without one a warning says so."""
     if sibling is None:
         return None
-    hdu = sibling.named(*preferred) if preferred else None
-    hdu = hdu or sibling_plane(contents, image, sibling)
+    hdu = sibling.named(preferred) if preferred else None
+    hdu = hdu or sibling_plane(contents, image, sibling, by_name=by_name)
     called = f"{contents.file_name}[{image.label}]"
     if hdu is None:
         warnings.warn(
@@ -283,20 +291,15 @@ def _weight_plan(
     return VariancePlan("weight", (plane,), dithered=dithered, compared=compared)
 
 
-def _decam_map(contents: Contents, image: HduInfo) -> str:
-    """Return the map of the data-quality values: codes since version 3.5, bits before.
-
-    Raises
-    ------
-    InputError
-        If the version is not known.
-    """
-    version = str(image.header.get("PLVER", contents.primary.get("PLVER", "")))
-    match = re.match(r"\s*[Vv]?(\d+)(?:\.(\d+))?", version)
-    if match is None:
-        raise InputError(
-            f"{contents.file_name}: PLVER = {version!r} does not say whether the data-quality "
-            "values are codes or bits.",
-            hint="Give --dq-map decam-codes or --dq-map decam-bits.",
+def _decam_mask(contents: Contents, image: HduInfo, quality: PlaneRef | None) -> MaskPlan:
+    """Return what the data-quality values are: codes since version 3.5, bits before."""
+    version = str(image.header.get("PLVER", contents.primary.get("PLVER", ""))).strip()
+    match = re.match(r"[Vv]?(\d+)(?:\.(\d+))?", version)
+    if quality is None or match is None:
+        return MaskPlan(
+            quality,
+            unclear=f"PLVER = {version!r} does not say whether the data-quality values are codes "
+            "or bits: give --dq-map decam-codes or --dq-map decam-bits",
         )
-    return "decam-codes" if (int(match[1]), int(match[2] or 0)) >= (3, 5) else "decam-bits"
+    codes = (int(match[1]), int(match[2] or 0)) >= (3, 5)
+    return MaskPlan(quality, dq_map="decam-codes" if codes else "decam-bits")
