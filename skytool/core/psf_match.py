@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ENCLOSED = 0.995
 """Part of the light of the model that a kernel of automatic size holds."""
 
+_TAPERED = 0.95  # part of the light a kernel must hold for the model to be tapered: less narrows it
 _RING = 2  # width of the outer ring of a kernel [pixel]
 _RIDGE_STEP = math.sqrt(10.0)
 _LEAST_RIDGE = 1e-10
@@ -149,7 +150,8 @@ def match_to_model(
     Minimises ``sum_cells (sum (K * P - M)^2 + ridge sum K^2)`` over kernels that are Chebyshev
     polynomials of the position. The model is brought to zero smoothly at the reach of the kernel,
     so that every PSF narrower than it can be brought to the same one; this changes its width by
-    less than 1e-3. A constant PSF gives a constant kernel.
+    less than 1e-3. It is left as it is where the kernel holds less than 95 per cent of its light.
+    A constant PSF gives a constant kernel.
     """
     psfs = _unit_stamps(psfs)
     if np.all(psfs == psfs[0]):
@@ -219,7 +221,7 @@ def _target(
     if config.region == "valid":
         return model.image(psf_size)
     half = kernel_size // 2
-    if config.taper is None:
+    if config.taper is None or model.enclosed(half) < _TAPERED:
         return model.image(max(psf_size, 2 * kernel_size - 1))
     start, stop = config.taper[0] * half, config.taper[1] * half
     return model.image(2 * math.ceil(stop) + 1, taper=(start, stop))

@@ -43,7 +43,8 @@ class PsfMatchConfig:
     normalization : {"whole", "first"}
         How the sum of the kernel becomes one: by dividing, or by overwriting the first coefficient.
     taper : tuple of float, optional
-        Distances, over half the kernel side, between which the model is brought to zero.
+        Distances, over half the kernel side, between which the model is brought to zero; not done
+        for kernels so small that it would narrow the model.
     auto_pad : bool
         Whether the PSF stamps are padded in proportion to the kernel.
     auto_pad_to : float

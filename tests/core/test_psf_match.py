@@ -150,11 +150,19 @@ def test_deconvolution_is_limited_in_noise_and_shows(basis, fwhm, model_fwhm):
 
 def test_a_small_kernel_shows_in_its_ring_and_the_residual():
     good = matched(star(3.0), 7.7)
-    small = matched(star(3.0), 7.7, kernel_size=9, taper=None)
+    small = matched(star(3.0), 7.7, kernel_size=9)
 
     assert good.cells.ring_fraction.max() < 0.01
     assert small.cells.ring_fraction.min() > 0.03
     assert small.cells.residual.min() > 1e-2
+
+
+@pytest.mark.parametrize("kernel_size", [21, 25, 31, 35])
+def test_kernels_of_a_given_size_reach_the_width_too(kernel_size):
+    match = matched(star(3.0, 0.1), 7.7, kernel_size=kernel_size)
+
+    assert match.kernel.images.shape[-1] == kernel_size
+    assert match.cells.fwhm_out[0] == pytest.approx(ModelPsf(fwhm=7.7).adaptive_fwhm(), rel=0.01)
 
 
 def test_a_constant_psf_gives_a_constant_kernel():
