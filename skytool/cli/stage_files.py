@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from skytool.cli.options import RunOptions
+    from skytool.errors import SkytoolError
+    from skytool.parallel import TaskOutcome
 
 T = TypeVar("T")
 
@@ -56,6 +58,9 @@ class Unit(Generic[T]):
         Picklable argument of the function.
     plan : mapping
         What ``--dry-run --json`` says of each output.
+    error : SkytoolError, optional
+        Why the unit is known to fail, found out while the work was planned under
+        ``--keep-going``; its task is not run.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Unit(Generic[T]):
     outputs: tuple[Path, ...]
     task: T
     plan: Mapping[str, Any] = field(default_factory=dict)
+    error: SkytoolError | None = None
 
 
 def run_units(
@@ -125,35 +131,51 @@ def _run(
     report: Reporter,
     is_current: Callable[[Unit[T]], bool] | None,
 ) -> None:
-    """Reuse what may be reused, and run the rest."""
+    """Reuse what may be reused, run the rest, and report in the order of the units."""
     from skytool.parallel import run_tasks
 
-    todo: list[tuple[int, Unit[T]]] = []
-    for place, unit in enumerate(units):
-        if _is_reusable(unit, run, is_current):
-            _reuse(unit, report)
-        else:
-            todo.append((place, unit))
+    todo = [
+        place
+        for place, unit in enumerate(units)
+        if unit.error is None and not _is_reusable(unit, run, is_current)
+    ]
     outcomes = run_tasks(
         _call,
-        [_Call(unit.name, function, unit.task) for _, unit in todo],
+        [_Call(units[place].name, function, units[place].task) for place in todo],
         jobs=1 if _has_stream(units) else run.jobs,
         scheduler=run.scheduler,
         keep_going=run.keep_going,
-        progress=lambda index: report.advance(todo[index][1].name),
+        progress=lambda index: report.advance(units[todo[index]].name),
     )
+    ran = set(todo)
     with closing(outcomes):  # the workers end with the block, however it is left
-        for outcome in outcomes:
-            place, unit = todo[outcome.index]
-            if outcome.error is not None:
-                report.failure(unit.name, outcome.error, index=place)
-                if not run.keep_going:
-                    raise outcome.error
-                continue
-            for product in outcome.result:
-                report.row(
-                    product.path, product.metrics, inputs=unit.inputs, warnings=outcome.warnings
-                )
+        for place, unit in enumerate(units):
+            if place in ran:
+                outcome = next(outcomes)
+                if outcome.error is None:
+                    _report_products(unit, outcome, report)
+                else:
+                    _fail(place, unit, outcome.error, report)
+            else:
+                report.advance(unit.name)
+                if unit.error is None:
+                    _reuse(unit, report)
+                else:
+                    _fail(place, unit, unit.error, report)
+
+
+def _report_products(
+    unit: Unit[T], outcome: TaskOutcome[Sequence[Product]], report: Reporter
+) -> None:
+    for product in outcome.result:
+        report.row(product.path, product.metrics, inputs=unit.inputs, warnings=outcome.warnings)
+
+
+def _fail(place: int, unit: Unit[T], error: Exception, report: Reporter) -> None:
+    """Report a failure, and end the run unless it keeps going."""
+    report.failure(unit.name, error, index=place)
+    if not report.run.keep_going:
+        raise error
 
 
 def settings_files() -> list[str]:
@@ -206,7 +228,9 @@ def _has_stream(units: Sequence[Unit[T]]) -> bool:
 
 
 def _plan(units: Sequence[Unit[T]], shared: Sequence[str], report: Reporter) -> None:
-    for unit in units:
+    for place, unit in enumerate(units):
+        if unit.error is not None:
+            _fail(place, unit, unit.error, report)
         for path in unit.outputs:
             report.row(path, unit.plan, status="planned", inputs=[*unit.inputs, *shared])
 
@@ -228,7 +252,6 @@ def _reuse(unit: Unit[T], report: Reporter) -> None:
     for path in unit.outputs:
         os.utime(path)
         report.row(path, status="reused", inputs=unit.inputs)
-    report.advance(unit.name)
 
 
 def _write_depfile(
@@ -242,6 +265,8 @@ def _write_depfile(
     for unit in units:
         read = dict.fromkeys(str(FileSpec.parse(text).path) for text in (*unit.inputs, *shared))
         every.update(read)
+        if not unit.outputs:
+            continue
         targets = " ".join(_escaped(str(output)) for output in unit.outputs)
         rules.append(f"{targets}: {' '.join(map(_escaped, read))}\n")
     rules += [f"\n{_escaped(name)}:\n" for name in every]

@@ -166,7 +166,7 @@ def _postpone(error: SkytoolError, name: str, run: RunOptions, failures: list[Un
     """Let a failure be one of the units of work, where the run goes on in spite of it."""
     if not run.keep_going:
         raise error
-    failures.append(Unit(name=name, inputs=(), outputs=(), task=error))
+    failures.append(Unit(name=name, inputs=(), outputs=(), task=error, error=error))
 
 
 def _footprint(source: ExposureSource) -> tuple[Any, tuple[int, int]]:

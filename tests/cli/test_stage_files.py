@@ -54,6 +54,21 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(folder):
     assert not any(Path(name).exists() for name in ("out", "r", "d"))
 
 
+@pytest.mark.parametrize("extra", [["-n"], [], ["--reuse=exists"]])
+def test_what_is_known_to_fail_fails_in_its_place(folder, extra):
+    Path("odd-header.fits").write_text("odd")
+    args = ["count", "empty.fits", "odd-header.fits", "a.fits", "-d", "out", *extra]
+    first = run(*args)
+    rest = run(*args, "-k", "--depfile", "d")
+
+    assert (first.exit_code, rest.exit_code) == (3 if extra == ["-n"] else 6, 3)
+    assert "odd-header.fits has no header." in rest.stderr
+    assert "out/a.fits" in rest.stdout
+    if extra != ["-n"]:
+        assert "\n: " not in Path("d").read_text()
+        assert Path("d").read_text().count("out/") == 2
+
+
 def test_a_dry_run_has_the_status_of_the_run_for_outputs_that_exist(folder):
     Path("x").write_text("old")
 
@@ -98,6 +113,10 @@ def test_reuse_makes_only_what_is_not_current_and_touches_the_rest(folder):
     assert status == {"out/a.fits": "reused", "out/b.fits": "done"}
     assert Path("out/b.fits").read_text() == Path("out/a.fits").read_text()
     assert Path("out/a.fits").stat().st_mtime > 1.1e9, "make must find it newer than its inputs"
+    assert list(status) == ["out/a.fits", "out/b.fits"]
+    Path("out/a.fits").unlink()
+    order = [json.loads(line)["path"] for line in run(*args, "--reuse").stdout.splitlines()]
+    assert order == ["out/a.fits", "out/b.fits"], "in the order of the inputs"
     changed = run(*args, "--reuse", "--clip", 9)
     assert '"reused"' not in changed.stdout
 

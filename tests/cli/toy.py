@@ -55,7 +55,13 @@ def count(ctx, inputs, destination, run, **settings):
     outputs = destination.paths(inputs)
     text = "".join(f"{name} = {value}\t{source}\n" for name, value, source in settings_of(ctx))
     units = [
-        Unit(name=source, inputs=(source,), outputs=(output,), task=Task(source, output, text))
+        Unit(
+            name=source,
+            inputs=() if "odd-header" in source else (source,),
+            outputs=() if "odd-header" in source else (output,),
+            task=Task(source, output, text),
+            error=InputError(f"{source} has no header.") if "odd-header" in source else None,
+        )
         for source, output in zip(inputs, outputs, strict=True)
     ]
     run_units(
