@@ -216,15 +216,21 @@ def check_format(header: fits.Header, *, name: str) -> str:
 def squared_unit(unit: str) -> str:
     """Return the unit of the variance of pixels in ``unit``: ``nJy2`` for ``nJy``.
 
-    Words with products and quotients are squared one by one, as ``MJy2/sr2``, because programs
-    do not agree on powers of expressions; of anything else the power is written.
+    The words of products and quotients are squared one by one, as ``MJy2/sr2``, because programs
+    do not agree on powers of expressions.
     """
-    if not unit:
+    parts = re.split(r"\s*([./*])\s*|\s+", unit.strip())
+    words, signs = parts[::2], [sign or " " for sign in parts[1::2]]
+    if all(_WORD.fullmatch(word) for word in words):
+        return "".join(f"{word}2{sign}" for word, sign in zip(words, [*signs, ""], strict=True))
+    if not unit.strip():
         return ""
-    parts = re.split(r"([./* ])", unit)
-    if all(_WORD.fullmatch(part) for part in parts[::2]):
-        return "".join(part + "2" if index % 2 == 0 else part for index, part in enumerate(parts))
-    return f"({unit})**2"
+    from astropy import units
+
+    try:
+        return str((units.Unit(unit) ** 2).to_string("fits"))
+    except ValueError:  # no unit that astropy knows
+        return f"({unit})**2"
 
 
 def detached(hdu: Hdu) -> Hdu:
@@ -237,7 +243,7 @@ def detached(hdu: Hdu) -> Hdu:
     for key in ("CHECKSUM", "DATASUM"):
         header.remove(key, ignore_missing=True)
     if isinstance(hdu, fits.TableHDU):
-        return hdu.copy()
+        return fits.TableHDU(data.copy(), header)
     if not hdu.is_image:
         table = fits.BinTableHDU(header=header)
         if data is not None:
