@@ -53,9 +53,3 @@ def compiled_in_order(function: Function) -> Function:
     """
     decorate = numba.njit(cache=True, nogil=True, fastmath={"contract"})
     return cast("Function", decorate(function))
-
-
-def inlined(function: Function) -> Function:
-    """Return `function` for the innermost loop of others, which are compiled with a copy of it."""
-    decorate = numba.njit(nogil=True, fastmath={"contract"}, inline="always")
-    return cast("Function", decorate(function))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skytool.core.compiled import compiled_in_order, inlined
+from skytool.core.compiled import compiled_in_order
+from skytool.core.footprint_sums import squared_weighted_sum, weighted_sum
 
 Plane = NDArray[Any]
 Taps = tuple[int, ...]
@@ -68,19 +69,6 @@ def interpolate_weights(table: Plane, fraction: float, taps: Taps, weights: Plan
         weights[k] = table[row, k] + between * (table[row + 1, k] - table[row, k])
 
 
-@inlined
-def _sum_all(plane: Plane, y: int, x: int, wy: Plane, wx: Plane, taps: Taps) -> float:
-    """Return the weighted sum over a whole footprint whose first pixel is (y, x)."""
-    total = 0.0
-    for j in range(len(taps)):
-        line = plane[y + j]
-        along = 0.0
-        for i in range(len(taps)):
-            along += wx[i] * line[x + i]
-        total += wy[j] * along
-    return total
-
-
 @compiled_in_order
 def _sum_part(plane: Plane, y: int, x: int, wy: Plane, wx: Plane, part: Part) -> float:
     """Return the weighted sum over the taps of a part ``(y start, y stop, x start, x stop)``."""
@@ -91,6 +79,14 @@ def _sum_part(plane: Plane, y: int, x: int, wy: Plane, wx: Plane, part: Part) ->
             along += wx[i] * plane[y + j, x + i]
         total += wy[j] * along
     return total
+
+
+@compiled_in_order
+def _square(wy: Plane, wx: Plane) -> None:
+    """Square weights in place."""
+    for k in range(wy.shape[0]):
+        wy[k] *= wy[k]
+        wx[k] *= wx[k]
 
 
 @compiled_in_order
@@ -136,7 +132,8 @@ def weighted_rows(
     Taps that have no weight are left out. Nothing is written where the footprint is not on the
     source.
     """
-    size = image.shape
+    size, phases = image.shape, table.shape[0] - 1
+    has_variance = variance.shape[0] > 0
     wy, wx = np.empty(len(taps)), np.empty(len(taps))
     for i in range(1, u.shape[0]):
         for j in range(1, u.shape[1]):
@@ -147,27 +144,25 @@ def weighted_rows(
                 place = rounded(place)
             _, iy, ix, fy, fx = place
             scale = area_at(u, v, i, j) if conserve_flux else 1.0
-            interpolate_weights(table, fy, taps, wy)
-            interpolate_weights(table, fx, taps, wx)
             y, x = iy + taps[0], ix + taps[0]
-            row, column = i - 1, first + j - 1
+            spread = 0.0
             if fy != 0.0 and fx != 0.0:
-                out_image[row, column] = scale * _sum_all(image, y, x, wy, wx, taps)
-                if variance.shape[0] > 0:
-                    for k in range(len(taps)):
-                        wy[k] *= wy[k]
-                        wx[k] *= wx[k]
-                    spread = _sum_all(variance, y, x, wy, wx, taps)
-                    out_variance[row, column] = scale * scale * spread
+                row_y, row_x = int(fy * phases), int(fx * phases)
+                by, bx = fy * phases - row_y, fx * phases - row_x
+                value = weighted_sum(image, y, x, table, row_y, by, row_x, bx, taps)
+                if has_variance:
+                    spread = squared_weighted_sum(variance, y, x, table, row_y, by, row_x, bx, taps)
             else:
+                interpolate_weights(table, fy, taps, wy)
+                interpolate_weights(table, fx, taps, wx)
                 part = _part(place, taps[0], len(taps), size)
-                out_image[row, column] = scale * _sum_part(image, y, x, wy, wx, part)
-                if variance.shape[0] > 0:
-                    for k in range(len(taps)):
-                        wy[k] *= wy[k]
-                        wx[k] *= wx[k]
+                value = _sum_part(image, y, x, wy, wx, part)
+                if has_variance:
+                    _square(wy, wx)
                     spread = _sum_part(variance, y, x, wy, wx, part)
-                    out_variance[row, column] = scale * scale * spread
+            out_image[i - 1, first + j - 1] = scale * value
+            if has_variance:
+                out_variance[i - 1, first + j - 1] = scale * scale * spread
 
 
 @compiled_in_order
@@ -198,7 +193,7 @@ def filtered_rows(
 
     Positions on a pixel take its original value, as filter and sum cost a rounding.
     """
-    wy, wx = np.empty(len(taps)), np.empty(len(taps))
+    phases = table.shape[0] - 1
     for i in range(1, u.shape[0]):
         for j in range(1, u.shape[1]):
             good, iy, ix, fy, fx = locate(u[i, j], v[i, j], half_size, original.shape)
@@ -207,9 +202,10 @@ def filtered_rows(
             if fy == 0.0 and fx == 0.0:
                 value = float(original[iy, ix])
             else:
-                interpolate_weights(table, fy, taps, wy)
-                interpolate_weights(table, fx, taps, wx)
-                value = _sum_all(coefficients, iy + taps[0], ix + taps[0], wy, wx, taps)
+                row_y, row_x = int(fy * phases), int(fx * phases)
+                by, bx = fy * phases - row_y, fx * phases - row_x
+                y, x = iy + taps[0], ix + taps[0]
+                value = weighted_sum(coefficients, y, x, table, row_y, by, row_x, bx, taps)
             scale = area_at(u, v, i, j) if conserve_flux else 1.0
             out_image[i - 1, first + j - 1] = scale * value
 
@@ -230,7 +226,8 @@ def effective_variance_rows(
 
     The footprint may reach beyond the source, where the filter mirrors the image.
     """
-    size, n_taps = variance.shape, len(taps)
+    size, n_taps, phases = variance.shape, len(taps), table.shape[0] - 1
+    whole = (0, n_taps, 0, n_taps)
     wy, wx = np.empty(n_taps), np.empty(n_taps)
     for i in range(1, u.shape[0]):
         for j in range(1, u.shape[1]):
@@ -238,22 +235,20 @@ def effective_variance_rows(
             good, iy, ix, fy, fx = place
             if not good:
                 continue
-            interpolate_weights(table, fy, taps, wy)
-            interpolate_weights(table, fx, taps, wx)
             y, x = iy + taps[0], ix + taps[0]
-            inside_y = y >= 0 and y + n_taps <= size[0]
-            inside_x = x >= 0 and x + n_taps <= size[1]
-            if fy != 0.0 and not inside_y:
-                _reflect(wy, y, size[0])
-            if fx != 0.0 and not inside_x:
-                _reflect(wx, x, size[1])
-            for k in range(n_taps):
-                wy[k] *= wy[k]
-                wx[k] *= wx[k]
-            if inside_y and inside_x and fy != 0.0 and fx != 0.0:
-                spread = _sum_all(variance, y, x, wy, wx, taps)
+            part = _part(place, taps[0], n_taps, size)
+            if part == whole:
+                row_y, row_x = int(fy * phases), int(fx * phases)
+                by, bx = fy * phases - row_y, fx * phases - row_x
+                spread = squared_weighted_sum(variance, y, x, table, row_y, by, row_x, bx, taps)
             else:
-                part = _part(place, taps[0], n_taps, size)
+                interpolate_weights(table, fy, taps, wy)
+                interpolate_weights(table, fx, taps, wx)
+                if fy != 0.0:
+                    _reflect(wy, y, size[0])
+                if fx != 0.0:
+                    _reflect(wx, x, size[1])
+                _square(wy, wx)
                 spread = _sum_part(variance, y, x, wy, wx, part)
             scale = area_at(u, v, i, j) if conserve_flux else 1.0
             out_variance[i - 1, first + j - 1] = scale * scale * spread
