@@ -22,7 +22,7 @@ from skytool.models.mask import Mask
 from skytool.models.pixels import agreeing_planes, flag_unexplained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from astropy.io import fits
@@ -73,19 +73,30 @@ def assemble(source: ExposureSource) -> Exposure:
         return _foreign(source, files)
 
 
-def datasum(ref: PlaneRef) -> str:
-    """Return the DATASUM of an HDU, from its bytes.
+def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
+    """Return the DATASUM of HDUs, from their bytes.
+
+    Parameters
+    ----------
+    planes : iterable of PlaneRef
+        The HDUs.
+    every : bool
+        All HDUs of the files that ``planes`` lie in, instead of those only.
 
     Raises
     ------
     InputError
-        If the file cannot be read.
+        If a file cannot be read.
     """
+    sums = []
     with _files(verify=False) as files:
-        where = files.hdu(ref).fileinfo()
-        stream = where["file"]
-        stream.seek(where["datLoc"])
-        return str(sum32(stream.read(where["datSpan"])))
+        for ref in planes:
+            hdus = files.file(ref.path) if every else [files.hdu(ref)]
+            for hdu in hdus:
+                where = hdu.fileinfo()
+                where["file"].seek(where["datLoc"])
+                sums.append(str(sum32(where["file"].read(where["datSpan"]))))
+    return sums
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def dq_map_text(name: str) -> str:
     InputError
         If there is neither.
     """
-    if "/" not in name and not name.endswith(".toml"):
+    if not is_dq_map_file(name):
         shipped = resources.files("skytool.io") / "dq_maps" / f"{name}.toml"
         if shipped.is_file():
             return shipped.read_text(encoding="utf-8")
@@ -204,6 +204,11 @@ def dq_map_text(name: str) -> str:
             f"there is no data-quality map {name}: {error.strerror or error}.",
             hint=f"Give a TOML file, or one of {', '.join(shipped_dq_maps())}.",
         ) from error
+
+
+def is_dq_map_file(name: str) -> bool:
+    """Return True for the name of a file, False for that of a map of the package."""
+    return "/" in name or name.endswith(".toml")
 
 
 def any_flag_map() -> DqMap:

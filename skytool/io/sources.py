@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skytool.errors import IncompatibleError, InputError, SkytoolWarning
+from skytool.io.dqmap import DqMap, is_dq_map_file
 from skytool.io.filespec import FileSpec
 from skytool.io.layouts import not_recognised, recognise
 from skytool.io.layouts.contents import read_contents, shape_of
@@ -19,7 +22,6 @@ from skytool.io.skywcs import in_array_pixels, needs_tables, origin_of, read_wcs
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
     from astropy.io import fits
     from astropy.wcs import WCS
@@ -86,7 +88,11 @@ class ExposureSource:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that reading takes, the image's first."""
-        return tuple(dict.fromkeys(plane.path for plane in self.recipe.planes))
+        files = [plane.path for plane in self.recipe.planes]
+        dq_map = self.options.dq_map
+        if dq_map is not None and self.recipe.mask.plane is not None and is_dq_map_file(dq_map):
+            files.append(Path(dq_map))
+        return tuple(dict.fromkeys(files))
 
     def wcs(self, hdus: fits.HDUList | None = None) -> WCS | None:
         """Return the celestial coordinates of the array's pixels; None if there are none.
@@ -127,9 +133,22 @@ class ExposureSource:
 
     def datasum(self) -> str:
         """Return the DATASUM of the image's HDU, from its bytes, whatever its header says."""
-        from skytool.io.assembly import datasum
+        from skytool.io.assembly import datasums
 
-        return datasum(self.recipe.image)
+        return datasums([self.recipe.image])[0]
+
+    def digest(self) -> str:
+        """Return a text that changes whenever what is read changes: pixels of any plane, or cards.
+
+        Other than `datasum` it tells that a weight, a mask, the coordinates or the zero point are
+        not what they were. Of a file of skytool every extension counts.
+        """
+        from skytool.io.assembly import datasums
+
+        planes = None if self.recipe.native else self.recipe.planes
+        sums = datasums(planes or [self.recipe.image], every=self.recipe.native)
+        cards = self.header.tostring(padding=False)
+        return hashlib.sha256("\n".join([*sums, cards]).encode()).hexdigest()
 
 
 def find_sources(
@@ -160,6 +179,8 @@ def find_sources(
     spec = FileSpec.parse(argument)
     if spec.extension is None and options.hdu is not None:
         spec = FileSpec.parse(f"{spec.path}[{options.hdu}]")
+    if options.dq_map is not None:
+        DqMap.load(options.dq_map)  # a mistake in it shows before anything is computed
     contents = read_contents(FileSpec(spec.path), verify=options.verify)
     recipes = _chosen(contents, spec, options)
     labelled = spec.extension is not None or len(recipes) > 1
@@ -199,11 +220,14 @@ def _source(
     if 0 in recipe.shape:
         raise InputError(f"{name} has an image of {hdu.size_text} pixels.")
     recipe = _with_options(recipe, contents, hdu, options, name)
-    if options.require_variance and not recipe.native and recipe.variance.kind == "estimate":
+    estimated = recipe.variance.kind == "estimate" and not recipe.native
+    asked_for = options.noise_from_sky or options.gain is not None
+    if options.require_variance and estimated and not asked_for:
         raise IncompatibleError(
             f"{name} brings no variance.",
             hint="Give --variance, --weight or --error, or leave out --require-variance.",
         )
+    _warn_of_unused(recipe, options, name)
     header = _merged(contents.primary, hdu, recipe)
     return ExposureSource(contents.path, _extension(hdu), options, recipe, header, name)
 
@@ -232,7 +256,8 @@ def _with_options(
         given = getattr(options, option)
         if given is not None:
             plane = _given_plane(given, contents, hdu, option, name)
-            recipe = replace(recipe, variance=VariancePlan(kind, (plane,)))
+            plan = VariancePlan(kind, (plane,), compared=kind == "weight")
+            recipe = replace(recipe, variance=plan)
     if options.noise_from_sky or options.gain is not None:
         recipe = replace(recipe, variance=VariancePlan())
     if options.mask is not None:
@@ -243,6 +268,33 @@ def _with_options(
     if options.psf is not None:
         recipe = replace(recipe, psf=_given_psf(options.psf, contents))
     return recipe
+
+
+def _warn_of_unused(recipe: Recipe, options: ReadOptions, name: str) -> None:
+    """Warn of options that change nothing, for this is hardly what the user expects."""
+    kind = recipe.variance.kind
+    replaced = kind == "estimate" and (not recipe.native or options.gain is not None)
+    unused = {
+        "dq_map": recipe.mask.plane is None,
+        "weight_is": kind != "weight",
+        "read_noise": not replaced or options.noise_from_sky,
+        "sky": not replaced or options.noise_from_sky,
+    }
+    for option, without_use in unused.items():
+        if without_use and getattr(options, option) is not None:
+            warnings.warn(
+                f"{name}: --{option.replace('_', '-')} has no use: {_WITHOUT_USE[option]}.",
+                SkytoolWarning,
+                stacklevel=4,
+            )
+
+
+_WITHOUT_USE = {
+    "dq_map": "there is no data-quality plane",
+    "weight_is": "the variance does not come from weights",
+    "read_noise": "the variance does not come from gain and read noise",
+    "sky": "the variance does not come from gain and read noise",
+}
 
 
 def _given_contents(given: str, contents: Contents) -> Contents:

@@ -69,6 +69,7 @@ def test_planes_of_ours_can_be_replaced(stored):
     options = ReadOptions(
         mask=str(path.with_name("mask.fits")),
         weight=str(path.with_name("weight.fits")),
+        weight_is="inverse-variance",
         dq_map="banzai",
         saturate=4000,
         fwhm=2.5,

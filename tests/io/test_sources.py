@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.errors import IncompatibleError, InputError
+from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 from skytool.io.layouts import layout_names
 from skytool.io.sources import ReadOptions, find_sources, read_exposure
 from tests.io.foreign import (
@@ -152,7 +152,11 @@ def test_a_noise_plane_of_another_file_replaces_that_of_the_image(simple, option
     variance = np.full(SHAPE, 25.0, np.float32)
     other = simple.folder / "noise.fits"
     fits.PrimaryHDU(variance**power).writeto(other)
-    (source,) = find_sources(simple.path, ReadOptions(**{option: str(other)}))
+    if option == "weight":
+        with pytest.warns(SkytoolWarning, match="times what its weights say"):
+            read_exposure(simple.path, ReadOptions(weight=str(other)))
+    weight_is = "inverse-variance" if option == "weight" else None
+    (source,) = find_sources(simple.path, ReadOptions(**{option: str(other)}, weight_is=weight_is))
     assert source.read().variance == pytest.approx(25.0, rel=1e-6)
     assert source.files[1] == other
 
@@ -289,6 +293,54 @@ def test_the_datasum_is_that_of_the_bytes_and_not_of_a_card(tmp_path, rng, compr
         file.seek(-3000, io.SEEK_END)
         file.write(b"\x01\x02\x03\x04")
     assert source.datasum() != str(stored)
+
+
+def test_the_digest_changes_with_any_plane_and_any_card(simple):
+    def digest():
+        (source,) = find_sources(simple.path)
+        return source.digest()
+
+    first = digest()
+    assert digest() == first
+    changes = [("ERR", "data"), ("SCI", "CRVAL1"), ("SCI", "data"), ("PRIMARY", "EXPTIME")]
+    for name, what in changes:
+        before = digest()
+        with fits.open(simple.path, mode="update") as hdus:
+            if what == "data":
+                hdus[name].data[4, 4] += 1.0
+            else:
+                hdus[name].header[what] += 1.0
+        assert digest() != before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dq_map": "hst"}, {"weight_is": "exptime"}, {"read_noise": 3.0}, {"sky": 100.0}],
+)
+def test_an_option_without_use_is_warned_of(simple, options):
+    (option,) = options
+    with pytest.warns(SkytoolWarning, match=rf"--{option.replace('_', '-')} has no use") as caught:
+        find_sources(simple.path, ReadOptions(**options))
+    assert len(caught) == 1
+
+
+def test_a_map_that_does_not_exist_is_refused_before_pixels_are_read(simple):
+    with pytest.raises(InputError, match="no data-quality map nothing"):
+        find_sources(simple.path, ReadOptions(dq_map="nothing"))
+
+
+def test_a_map_of_the_user_is_one_of_the_files_read(simple):
+    dq_map = simple.folder / "my.toml"
+    dq_map.write_text('kind = "bits"\nBAD = [1]\n')
+    mask = simple.folder / "mask.fits"
+    fits.PrimaryHDU(np.ones(SHAPE, np.uint8)).writeto(mask)
+    (source,) = find_sources(simple.path, ReadOptions(mask=str(mask), dq_map=str(dq_map)))
+    assert source.files == (simple.folder / "raw7.fits", mask, dq_map)
+
+
+def test_a_variance_that_is_asked_for_is_not_refused(simple):
+    options = ReadOptions(noise_from_sky=True, require_variance=True)
+    assert find_sources(simple.path, options)[0].recipe.variance.kind == "estimate"
 
 
 def test_checksums_are_compared_if_asked(tmp_path, rng):
