@@ -149,6 +149,8 @@ def _status_of(body: Callable[[], Any]) -> int:
         return error.exit_code
     except _StoppedError as stopped:
         return stopped.status
+    except click.Abort:  # Ctrl-C between our own steps
+        return _INTERRUPTED
     except MemoryError as error:
         detail = f" ({error})" if str(error) else ""
         logs.failure(f"not enough memory{detail}. Give fewer --jobs, or less at a time.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from skytool.cli import options
 from skytool.cli.main import cli
@@ -166,6 +167,24 @@ def test_one_product_of_many_inputs_needs_a_file():
     with pytest.raises(click.UsageError, match="give --output instead"):
         destination.single()
     assert options.Destination(output=Path("x"), directory=None).single() == Path("x")
+
+
+def test_a_command_may_want_a_file_or_a_folder_only():
+    @click.command()
+    @options.output_file
+    def one(output):
+        click.echo(repr(output))
+
+    @click.command()
+    @options.output_dir
+    def many(output_dir, suffix):
+        click.echo(f"{output_dir!r} {suffix}")
+
+    runner = CliRunner()
+    assert runner.invoke(one, ["-o", "x"]).output == f"{Path('x')!r}\n"
+    assert runner.invoke(one, []).exit_code == 2
+    assert runner.invoke(many, ["-d", "out", "--suffix", "-m"]).output == f"{Path('out')!r} -m\n"
+    assert runner.invoke(many, []).exit_code == 2
 
 
 # --- values -----------------------------------------------------------------------------------
