@@ -46,8 +46,8 @@ def compressed_bytes(
     kind : {"gzip", "rice"}
         ``gzip``: GZIP_2 without quantisation, lossless. ``rice``: floating-point images by RICE_1 with
         subtractive dither 2, sixteen steps in a standard deviation of the noise, and a dither that
-        depends on the pixels only; variances without dither, so that infinity stays; integers by
-        GZIP_2.
+        depends on the pixels only; variances without dither. What cannot be quantised, integers
+        and images with infinite pixels (CFITSIO would lose them), is stored as by ``gzip``.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _compressed(
     for hdu in hdus:
         if not is_plain(hdu) or len(hdu.shape) != 2 or hdu.shape != shape:
             yield hdu_bytes(hdu)
-        elif kind == "rice" and hdu.data.dtype.kind == "f":
+        elif kind == "rice" and hdu.data.dtype.kind == "f" and not np.isinf(hdu.data).any():
             yield hdu_bytes(_rice(hdu))
         else:
             yield _gzip(hdu)

@@ -53,7 +53,7 @@ def write_hdus(
     overwrite : bool
         Replace a file that exists.
     compress : {"none", "gzip", "rice"}
-        Tile compression of the planes, see `skytool.io.compression`.
+        Tile compression of the planes, see `~skytool.io.compression.compressed_bytes`.
 
     Raises
     ------
@@ -73,6 +73,27 @@ def write_hdus(
         file.write(_primary_bytes(primary, len(extensions)))
         for part in parts:
             for piece in part:
+                write_all(file, piece)
+
+
+def write_foreign(
+    output: str | os.PathLike[str],
+    hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write HDUs of another program's layout, the first of them a primary that holds pixels.
+
+    Nothing is added but CHECKSUM and DATASUM; else as `write_hdus`.
+
+    Raises
+    ------
+    OutputError
+        If the output exists, is a terminal, or cannot be written.
+    """
+    with _sink(output, overwrite=overwrite) as file:
+        for hdu in hdus:
+            for piece in hdu_bytes(hdu):
                 write_all(file, piece)
 
 
