@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from skytool.cli.options import GRID_SIZE, INPUT, SKY_POSITION, Angle, GridSize, SkyPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from astropy.wcs import WCS
 
     from skytool.models.geometry import TargetGrid
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,7 @@ _OPTIONS = (
 )
 
 
-def target_options(function: Any) -> Any:
+def target_options(function: F) -> F:
     """Add the options that name a grid, which the command gets as ``target``."""
 
     @functools.wraps(function)
@@ -155,9 +157,10 @@ def target_options(function: Any) -> Any:
         _check(target, click.get_current_context())
         return function(*args, target=target, **kwargs)
 
+    decorated: Any = with_target
     for option in reversed(_OPTIONS):
-        with_target = option(with_target)
-    return with_target
+        decorated = option(decorated)
+    return cast("F", decorated)
 
 
 def _check(target: Target, ctx: click.Context) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from skytool.cli.config import StageCommand, settings_of
-from skytool.cli.options import PLANES, CommaList, common_options, input_files, one_or_dir_output
-from skytool.cli.reading import reading_options
+from skytool.cli.options import (
+    INPUT,
+    PLANES,
+    CommaList,
+    common_options,
+    input_files,
+    one_or_dir_output,
+    reading_options,
+)
 from skytool.cli.target import Target, target_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skytool.cli.options import RunOptions
     from skytool.cli.outputs import Destination
     from skytool.io.sources import ReadOptions
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 KERNELS = (
     *("lanczos3", "lanczos4", "lanczos5", "spline3", "bilinear", "nearest"),
@@ -117,12 +128,14 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--add-background",
+        type=INPUT,
         metavar="stored|FILE",
         help="Add a background that was subtracted before: the layers stored in the exposure, or "
         "a model; {stem}, {visit} and {detector} in the name stand for those of the exposure.",
     ),
     click.option(
         "--sky-correction",
+        type=INPUT,
         metavar="FILE",
         help="Subtract a model of the sky, named like that of --add-background.",
     ),
@@ -134,20 +147,18 @@ _PIXEL_OPTIONS = (
 )
 
 
-def _options(*groups: tuple[Any, ...]) -> Any:
-    def decorate(function: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            function = option(function)
-        return function
-
-    return decorate
+def _warp_options(function: F) -> F:
+    decorated: Any = function
+    for option in reversed(_KERNEL_OPTIONS + _PIXEL_OPTIONS):
+        decorated = option(decorated)
+    return cast("F", decorated)
 
 
 @click.command(cls=StageCommand)
 @input_files
 @one_or_dir_output
 @target_options
-@_options(_KERNEL_OPTIONS, _PIXEL_OPTIONS)
+@_warp_options
 @click.option(
     "--group-by",
     type=CommaList(),
@@ -160,6 +171,7 @@ def _options(*groups: tuple[Any, ...]) -> Any:
 @click.pass_context
 def warp(
     ctx: click.Context,
+    /,
     inputs: tuple[str, ...],
     destination: Destination,
     target: Target,

@@ -98,7 +98,10 @@ def _ccd_record(
     source, seen = member.candidate, member.observation
     wcs = source.wcs()
     assert wcs is not None  # noqa: S101  it was selected by its place on the sky
-    ra, dec = footprint_edges(wcs, source.shape, 1, name=source.name)
+    ra, dec = (
+        (float(corner[0]), float(corner[1]), float(corner[2]), float(corner[3]))
+        for corner in footprint_edges(wcs, source.shape, 1, name=source.name)
+    )
     ny, nx = source.shape
     ccd = -1 if seen.detector is None else seen.detector
     return CcdRecord(
@@ -116,8 +119,8 @@ def _ccd_record(
         sky_subtracted=report.sky_subtracted,
         area=report.area,
         filled=report.filled,
-        corners_ra=tuple(map(float, ra[:4])),
-        corners_dec=tuple(map(float, dec[:4])),
+        corners_ra=ra,
+        corners_dec=dec,
         **_times(seen),
         bbox=(source.origin.x, source.origin.y, nx, ny),
         wcs_header=celestial_header(wcs).tostring(endcard=False),

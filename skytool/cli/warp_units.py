@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from skytool.cli.outputs import Destination
     from skytool.cli.target import Target
     from skytool.io.sources import ExposureSource, ReadOptions
+    from skytool.models.background import Background
+    from skytool.models.exposure import Exposure
     from skytool.models.geometry import TargetGrid
     from skytool.models.provenance import SettingRecord
     from skytool.stages.warp import Detector, Member, Visit, WarpConfig, WarpResult
@@ -166,7 +168,7 @@ def _postpone(error: SkytoolError, name: str, run: RunOptions, failures: list[Un
     """Let a failure be one of the units of work, where the run goes on in spite of it."""
     if not run.keep_going:
         raise error
-    failures.append(Unit(name=name, inputs=(), outputs=(), task=error, error=error))
+    failures.append(Unit(name=name, inputs=(), outputs=(), task=None, error=error))
 
 
 def _footprint(source: ExposureSource) -> tuple[Any, tuple[int, int]]:
@@ -225,10 +227,8 @@ def _file_name(visit: str) -> str:
     return "".join(kept).strip("._") or "visit"
 
 
-def make_warp(task: WarpTask | SkytoolError) -> list[Product]:
+def make_warp(task: WarpTask) -> list[Product]:
     """Read, resample and write one visit."""
-    if isinstance(task, SkytoolError):
-        raise task
     from skytool.cli.warp_product import write_warp
     from skytool.stages.warp import warp_visit
 
@@ -239,17 +239,31 @@ def make_warp(task: WarpTask | SkytoolError) -> list[Product]:
 
 def _detectors(task: WarpTask) -> Iterator[Detector]:
     """Read one detector after the other."""
-    from skytool.io.backgrounds import background_of
     from skytool.stages.warp import Detector
 
     for member in task.visit.members:
-        source = member.candidate
-        exposure = source.read()
-        yield Detector(
-            exposure,
-            background_of(task.add_background, source, exposure),
-            background_of(task.sky_correction, source, exposure),
-        )
+        exposure = member.candidate.read()
+        skies = [
+            None if name is None else _background(name, member, exposure)
+            for name in (task.add_background, task.sky_correction)
+        ]
+        yield Detector(exposure, *skies)
+        del exposure
+
+
+def _background(name: str, member: Member[ExposureSource], exposure: Exposure) -> Background:
+    """Return the model that an option names for a detector."""
+    from skytool.io.backgrounds import read_background
+
+    if name == "stored":
+        from skytool.models.background_hdus import background_from_hdus
+
+        return background_from_hdus(exposure.extensions, name=exposure.name)
+    seen = member.observation
+    path = member.candidate.path.name.split(".fits")[0]
+    for key, value in {"stem": path, "visit": seen.visit, "detector": seen.detector}.items():
+        name = name.replace(f"{{{key}}}", str(value))
+    return read_background(name)
 
 
 def _metrics(result: WarpResult) -> dict[str, Any]:
@@ -269,8 +283,6 @@ def _is_current(unit: Unit[Any]) -> bool:
     from skytool.cli.warp_product import product_fingerprint
     from skytool.io.fits import opened
 
-    if isinstance(unit.task, SkytoolError):
-        return False
     with opened(unit.outputs[0], verify=True) as hdus:
         made_by = hdus[0].header.get("SKYPRINT")
     return bool(made_by == product_fingerprint(unit.task))

@@ -35,7 +35,7 @@ def read_grid(file: str) -> TargetGrid:
     spec = FileSpec.parse(file)
     text = None if spec.extension is not None else _text(spec)
     if text is not None:
-        return TargetGrid.from_text(text, name=str(spec))
+        return TargetGrid.from_text(text, name=spec.file_name)
     with opened(spec) as hdus:
         if spec.extension is not None:
             hdu = selected(hdus, spec)
@@ -44,7 +44,7 @@ def read_grid(file: str) -> TargetGrid:
             if not images:
                 raise InputError(f"{spec} has no image to take a grid from.")
             hdu = images[0]
-        return TargetGrid.from_header(hdu.header, name=str(spec), hdus=hdus)
+        return TargetGrid.from_header(hdu.header, name=spec.name, hdus=hdus)
 
 
 def _text(spec: FileSpec) -> str | None:

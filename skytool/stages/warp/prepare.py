@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.fill import fill_bad
 from skytool.errors import IncompatibleError
 from skytool.models.photometry import NANOJANSKY_ZERO_POINT
 
@@ -131,8 +130,10 @@ def prepare(
             image = image + pixels if kind == "background" else image - pixels
     image, variance, scale = _scaled(exposure, image, variance, unit, config)
     unusable = exposure.mask.any_of(config.fill_planes) | ~np.isfinite(image)
-    mask: Mask | None = exposure.mask.renumbered(planes.bits)
+    mask = exposure.mask.renumbered(planes.bits)
     if unusable.any():
+        from skytool.core.fill import fill_bad
+
         image, variance, filled = fill_bad(image, variance, unusable, method=config.fill)
         mask = mask.with_flagged(filled, "INTRP")
     return Prepared(

@@ -76,6 +76,7 @@ def warp_detector(
     good_pixels, area = 0, 0.0
     for window in _strips(pixel_map.window, config.strip_rows):
         warped = _resampled(prepared, pixel_map, config, planes, oversample, window)
+        assert warped.variance is not None  # noqa: S101  there is one to resample
         strip = Strip(
             y=window.y_start,
             x=window.x_start,

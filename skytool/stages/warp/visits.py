@@ -60,18 +60,16 @@ class Visit(Generic[C]):
         Visit as the headers spell it, or the name of the file.
     number : int
         Visit as an integer; its place among the visits if it is none.
+    filter_name : str
+        Filter of all detectors; empty if unknown.
     members : tuple of Member
         One for every detector.
     """
 
     name: str
     number: int
+    filter_name: str
     members: tuple[Member[C], ...]
-
-    @property
-    def filter_name(self) -> str:
-        """Filter of all detectors; empty if unknown."""
-        return self.members[0].observation.filter
 
 
 def group_visits(
@@ -137,13 +135,11 @@ def wcs_of(candidate: Candidate) -> WCS:
 
 def _visit(key: str, members: list[Member[C]], index: int) -> Visit[C]:
     """Check and order the members of a visit."""
-    filters = {member.observation.filter: member.candidate.name for member in members}
-    if len(filters) > 1:
-        listed = ", ".join(f"{filter_ or 'none'} ({name})" for filter_, name in filters.items())
-        raise IncompatibleError(
-            f"exposures of one visit differ in filter: {listed}.",
-            hint="Give one filter, or set --group-by.",
-        )
+    from skytool.models.observation import check_single_filter
+
+    filter_name = check_single_filter(
+        (member.candidate.name, member.observation) for member in members
+    )
     last = float("inf")
     ordered = sorted(
         members,
@@ -151,8 +147,10 @@ def _visit(key: str, members: list[Member[C]], index: int) -> Visit[C]:
             last if member.observation.detector is None else member.observation.detector
         ),
     )
-    name = key or ordered[0].observation.visit or ordered[0].candidate.name
-    return Visit(name, int(name) if name.isdigit() else index, tuple(ordered))
+    first = ordered[0]
+    name = key or first.observation.visit or first.candidate.name
+    number = int(name) if name.isdecimal() else first.observation.visit_number
+    return Visit(name, index if number is None else number, filter_name, tuple(ordered))
 
 
 def select_overlapping(
