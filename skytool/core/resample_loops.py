@@ -146,7 +146,11 @@ def weighted_rows(
             scale = area_at(u, v, i, j) if conserve_flux else 1.0
             y, x = iy + taps[0], ix + taps[0]
             spread = 0.0
-            if fy != 0.0 and fx != 0.0:
+            if fy == 0.0 and fx == 0.0:
+                value = float(image[iy, ix])
+                if has_variance:
+                    spread = float(variance[iy, ix])
+            elif fy != 0.0 and fx != 0.0:
                 row_y, row_x = int(fy * phases), int(fx * phases)
                 by, bx = fy * phases - row_y, fx * phases - row_x
                 value = weighted_sum(image, y, x, table, row_y, by, row_x, bx, taps)
@@ -316,13 +320,14 @@ def mask_rows(
                 continue
             nearby = tiles[iy // TILE, ix // TILE]
             bits = 0
-            if nearby:
-                if mask_half_size == 0:
-                    bits = mask[iy + int(fy >= 0.5), ix + int(fx >= 0.5)]
-                else:
-                    y0, y1 = (0, 1) if fy == 0.0 else (1 - mask_half_size, mask_half_size + 1)
-                    x0, x1 = (0, 1) if fx == 0.0 else (1 - mask_half_size, mask_half_size + 1)
-                    bits = _any_bits(mask, iy, ix, (y0, y1, x0, x1))
+            if nearby and mask_half_size == 0:
+                bits = mask[iy + int(fy >= 0.5), ix + int(fx >= 0.5)]
+            elif nearby and mask_half_size == 1:
+                y, x = iy + int(fy != 0.0), ix + int(fx != 0.0)
+                bits = mask[iy, ix] | mask[iy, x] | mask[y, ix] | mask[y, x]
+            elif nearby:
+                part = _part(place, 1 - mask_half_size, 2 * mask_half_size, size)
+                bits = _any_bits(mask, iy + 1 - mask_half_size, ix + 1 - mask_half_size, part)
             if nearby & grow:
                 if nearest:
                     place = rounded(place)
