@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.errors import InputError, SkytoolWarning
+from skytool.errors import SkytoolWarning
 from skytool.io.checksum import sum32
 from skytool.io.dqmap import DqMap, any_flag_map
 from skytool.io.filespec import FileSpec
-from skytool.io.fits import image_array, integer_array, opened
+from skytool.io.fits import image_array, integer_array, opened, opened_parts
 from skytool.io.skywcs import origin_of
 from skytool.io.units import fits_unit
 from skytool.io.variance import variance_of
@@ -22,7 +22,7 @@ from skytool.models.mask import Mask
 from skytool.models.pixels import agreeing_planes, flag_unexplained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from astropy.io import fits
@@ -36,27 +36,20 @@ _ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) sc
 
 
 class _Files:
-    """Open files of one exposure, each opened once."""
+    """HDUs of the files of one exposure, each file opened once."""
 
-    def __init__(self, stack: ExitStack, *, verify: bool) -> None:
-        self._stack = stack
-        self._verify = verify
-        self._open: dict[Path, fits.HDUList] = {}
-
-    def file(self, path: Path) -> fits.HDUList:
-        """Return an open file."""
-        if path not in self._open:
-            file = opened(FileSpec(path), verify=self._verify)
-            self._open[path] = self._stack.enter_context(file)
-        return self._open[path]
+    def __init__(self, stack: ExitStack, planes: Iterable[PlaneRef], *, verify: bool) -> None:
+        self._hdus: dict[Path, dict[int, fits.ImageHDU]] = {}
+        numbers: dict[Path, set[int]] = {}
+        for plane in planes:
+            numbers.setdefault(plane.path, set()).add(plane.number)
+        for path, wanted in numbers.items():
+            parts = opened_parts(FileSpec(path), wanted, verify=verify)
+            self._hdus[path] = stack.enter_context(parts)
 
     def hdu(self, ref: PlaneRef) -> fits.ImageHDU:
-        """Return an HDU of an open file."""
-        hdus = self.file(ref.path)
-        try:
-            return hdus[ref.number]
-        except IndexError:
-            raise InputError(f"{ref.name} is gone: the file was changed.") from None
+        """Return the HDU of a plane."""
+        return self._hdus[ref.path][ref.number]
 
 
 class _Planes(NamedTuple):
@@ -67,10 +60,13 @@ class _Planes(NamedTuple):
 
 def assemble(source: ExposureSource) -> Exposure:
     """Read the exposure of a source; see `~skytool.io.sources.ExposureSource.read`."""
-    with _files(verify=source.options.verify) as files:
-        if source.recipe.native:
-            return _native(source, files)
-        return _foreign(source, files)
+    verify = source.options.verify
+    with ExitStack() as stack:
+        if not source.recipe.native:
+            return _foreign(source, _Files(stack, source.recipe.planes, verify=verify))
+        others = source.recipe.planes[1:]
+        hdus = stack.enter_context(opened(FileSpec(source.path), verify=verify))
+        return _native(source, hdus, _Files(stack, others, verify=verify))
 
 
 def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
@@ -88,21 +84,21 @@ def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
     InputError
         If a file cannot be read.
     """
-    sums = []
-    with _files(verify=False) as files:
-        for ref in planes:
-            hdus = files.file(ref.path) if every else [files.hdu(ref)]
-            for hdu in hdus:
-                where = hdu.fileinfo()
-                where["file"].seek(where["datLoc"])
-                sums.append(str(sum32(where["file"].read(where["datSpan"]))))
-    return sums
-
-
-@contextmanager
-def _files(*, verify: bool) -> Iterator[_Files]:
+    planes = list(planes)
     with ExitStack() as stack:
-        yield _Files(stack, verify=verify)
+        if every:
+            paths = dict.fromkeys(plane.path for plane in planes)
+            files = [stack.enter_context(opened(FileSpec(path))) for path in paths]
+            return [_datasum(hdu) for hdus in files for hdu in hdus]
+        parts = _Files(stack, planes, verify=False)
+        return [_datasum(parts.hdu(plane)) for plane in planes]
+
+
+def _datasum(hdu: fits.ImageHDU) -> str:
+    """Return the sum of the bytes of an HDU's data."""
+    where = hdu.fileinfo()
+    where["file"].seek(where["datLoc"])
+    return str(sum32(where["file"].read(where["datSpan"])))
 
 
 def _foreign(source: ExposureSource, files: _Files) -> Exposure:
@@ -115,7 +111,7 @@ def _foreign(source: ExposureSource, files: _Files) -> Exposure:
         image=planes.image,
         mask=planes.mask,
         variance=planes.variance,
-        wcs=source.wcs(files.file(source.path)),
+        wcs=source.wcs(),
         unit=unit,
         calibration=calibration_from_header(
             header, unit=unit, name=source.name, flux_keyword=source.options.flux_keyword
@@ -127,11 +123,11 @@ def _foreign(source: ExposureSource, files: _Files) -> Exposure:
     )
 
 
-def _native(source: ExposureSource, files: _Files) -> Exposure:
+def _native(source: ExposureSource, hdus: fits.HDUList, files: _Files) -> Exposure:
     """Read a file of skytool, with what the user gave in place of its own."""
     from skytool.models.exposure_hdus import from_hdus
 
-    exposure = from_hdus(files.file(source.path), name=source.name)
+    exposure = from_hdus(hdus, name=source.name)
     recipe, options = source.recipe, source.options
     mask, variance = exposure.mask, exposure.variance
     if recipe.mask.plane is not None:

@@ -29,12 +29,12 @@ from skytool.io.structure import (
     verify_checksums,
     walk,
 )
-from skytool.io.writing import check_outputs, write_hdus
+from skytool.io.writing import check_outputs, write_foreign, write_hdus
 from skytool.models.pixels import double_array, image_array, integer_array
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "check_outputs",
@@ -46,7 +46,9 @@ __all__ = [
     "list_extensions",
     "logged_warnings",
     "opened",
+    "opened_parts",
     "selected",
+    "write_foreign",
     "write_hdus",
 ]
 
@@ -56,6 +58,8 @@ _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
 _COMPRESSED = (_GZIP, _BZIP2, _XZ)
 _LONGEST_MAGIC = max(len(magic) for magic in _COMPRESSED)
 _INFLATE_ERRORS = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+_MANY = 8  # extensions, from which on those not wanted are better passed over
 
 # A stream can be read only once, but a command looks at headers first and at pixels later.
 _streams: dict[str, bytes] = {}
@@ -103,6 +107,59 @@ def opened(
             if spec.extension is not None:
                 selected(hdus, spec)
             yield hdus
+        except (fits.VerifyError, OSError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"{spec} cannot be read: {reason[0].rstrip('.')}.") from error
+
+
+@contextmanager
+def opened_parts(
+    file: str | os.PathLike[str] | FileSpec, numbers: Iterable[int], *, verify: bool = False
+) -> Iterator[dict[int, fits.ImageHDU | fits.BinTableHDU]]:
+    """Open some extensions of a FITS file, in a file of many without reading the headers between.
+
+    Reaching the last of sixty compressed detectors takes astropy as long as reading its pixels.
+
+    Parameters
+    ----------
+    file : str, path-like or FileSpec
+        The file; an extension that it names does not matter.
+    numbers : iterable of int
+        Numbers of the extensions, 0 for the primary.
+    verify : bool
+        As for `opened`.
+
+    Yields
+    ------
+    dict of int to HDU
+        The extensions by number, to be used within the ``with`` block.
+
+    Raises
+    ------
+    InputError
+        As `opened`.
+    """
+    spec = FileSpec.parse(file).with_extension(None)
+    wanted = sorted({0, *numbers})
+    with logged_warnings(spec.name), ExitStack() as stack:
+        stream, extents = _checked(spec, stack)
+        if wanted[-1] >= len(extents):
+            raise InputError(f"{spec.path} has no extension {wanted[-1]}.")
+        if verify:
+            verify_checksums(stream, extents, spec.name)
+        places = dict(enumerate(wanted))
+        if len(extents) > _MANY:
+            parts = io.BytesIO()
+            for extent in (extents[number] for number in wanted):
+                stream.seek(extent.start)
+                parts.write(stream.read(extent.end - extent.start))
+            stream = parts
+        else:
+            places = {number: number for number in wanted}
+        stream.seek(0)
+        try:
+            hdus = stack.enter_context(fits.open(stream, mode="readonly", memmap=False))
+            yield {number: hdus[place] for place, number in places.items()}
         except (fits.VerifyError, OSError) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"{spec} cannot be read: {reason[0].rstrip('.')}.") from error

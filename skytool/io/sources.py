@@ -94,13 +94,8 @@ class ExposureSource:
             files.append(Path(dq_map))
         return tuple(dict.fromkeys(files))
 
-    def wcs(self, hdus: fits.HDUList | None = None) -> WCS | None:
+    def wcs(self) -> WCS | None:
         """Return the celestial coordinates of the array's pixels; None if there are none.
-
-        Parameters
-        ----------
-        hdus : `~astropy.io.fits.HDUList`, optional
-            The file, if it is open: tables of distortions are read from it.
 
         Raises
         ------
@@ -110,8 +105,8 @@ class ExposureSource:
         header = self.header
         if self.recipe.parent_wcs:
             header = in_array_pixels(header, self.origin)
-        if hdus is not None or not needs_tables(header):
-            return read_wcs(header, name=self.name, hdus=hdus)
+        if not needs_tables(header):
+            return read_wcs(header, name=self.name)
         from skytool.io.fits import opened
 
         with opened(FileSpec(self.path)) as tables:

@@ -193,7 +193,10 @@ def test_a_panstarrs_stack_is_made_linear(tmp_path, rng):
 
 def test_a_panstarrs_warp_is_linear_already(tmp_path, rng):
     path, pixels = panstarrs_files(tmp_path, rng, stack=False, scaled=False)
-    exposure = read_exposure(path)
+    (source,) = find_sources(path)
+    assert "MAGZERO" not in source.header
+    assert source.header["TIMESYS"] == "TAI"
+    exposure = source.read()
     valid = np.isfinite(exposure.image)
     assert np.array_equal(exposure.image[valid], pixels.image[valid])
     assert np.array_equal(exposure.variance[valid], pixels.variance[valid])

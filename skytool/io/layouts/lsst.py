@@ -18,8 +18,8 @@ IMAGES_PLANES = {
 """Planes of lsst.images that have another name here."""
 
 _ARCHIVE_NOTE = (
-    "its LSST archive extensions are not read: the WCS is that of the header, an approximation, "
-    "and the PSF has to be given or measured"
+    "its LSST archive extensions are not read: the WCS is that of the header, an approximation; PSF "
+    "and photometric calibration, unless the header has it, have to be given or measured"
 )
 
 

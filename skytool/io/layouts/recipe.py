@@ -113,7 +113,7 @@ class Recipe:
         True if the WCS refers to the parent frame, of which X0 and Y0 give the first pixel.
     asinh : bool
         True if pixels are scaled by a hyperbolic sine (cards BSOFTEN and BOFFSET).
-    cards : mapping of str to float
+    cards : mapping of str to float or str
         Cards that the layout implies and the header lacks.
     unit : str
         Unit that the layout implies where the header has none.
@@ -130,7 +130,7 @@ class Recipe:
     native: bool = False
     parent_wcs: bool = False
     asinh: bool = False
-    cards: Mapping[str, float] = field(default_factory=dict)
+    cards: Mapping[str, float | str] = field(default_factory=dict)
     unit: str = ""
     notes: tuple[str, ...] = ()
 

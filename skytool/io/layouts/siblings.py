@@ -117,7 +117,8 @@ def is_panstarrs(contents: Contents) -> bool:
 def panstarrs_recipes(contents: Contents) -> list[Recipe] | None:
     """Return the exposure of a stack or warp, with ``.wt`` (its variance) and ``.mask``.
 
-    Stacks are scaled by a hyperbolic sine, warps and cutouts are not.
+    Stacks are scaled by a hyperbolic sine and to a zero point of 25 per second, warps are neither;
+    their dates are atomic time, which their headers do not say (Pan-STARRS archive documentation).
 
     Raises
     ------
@@ -138,8 +139,8 @@ def panstarrs_recipes(contents: Contents) -> list[Recipe] | None:
     flags = _optional(contents, f"{stem}.mask", "data quality")
     plane = _plane(contents, image, variance, "variance")
     exposure_time = image.header.get("EXPTIME", contents.primary.get("EXPTIME"))
-    cards = {}
-    if isinstance(exposure_time, (int, float)) and exposure_time > 0:
+    cards: dict[str, float | str] = {"TIMESYS": "TAI"}
+    if ".stk." in stem and isinstance(exposure_time, (int, float)) and exposure_time > 0:
         cards["MAGZERO"] = 25.0 + 2.5 * math.log10(exposure_time)
     return [
         Recipe(
