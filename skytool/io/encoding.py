@@ -19,13 +19,16 @@ _PIECE = 1 << 18  # bytes swapped at once: they stay in the cache of the process
 _PLAIN_TYPES = frozenset({"u1", "i2", "i4", "i8", "f4", "f8"})
 
 
-def hdu_bytes(hdu: fits.ImageHDU | fits.BinTableHDU) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of an extension, padding and checksums included, piece by piece.
+def hdu_bytes(
+    hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU,
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of an HDU, padding and checksums included, piece by piece.
 
     Parameters
     ----------
-    hdu : ImageHDU or BinTableHDU
-        An extension; CHECKSUM and DATASUM are set in its header.
+    hdu : PrimaryHDU, ImageHDU or BinTableHDU
+        An extension, or a primary of native floats, signed integers or bytes; CHECKSUM and
+        DATASUM are set in its header.
     """
     if not is_plain(hdu):
         yield from _table_bytes(hdu)
@@ -61,10 +64,10 @@ def header_bytes(header: fits.Header, datasum: int) -> bytes:
     return header.tostring().encode("ascii")
 
 
-def is_plain(hdu: fits.ImageHDU | fits.BinTableHDU) -> bool:
+def is_plain(hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU) -> bool:
     """Return True for an image that is stored as it is, without scaling or compression."""
     return (
-        type(hdu) is fits.ImageHDU
+        type(hdu) in {fits.ImageHDU, fits.PrimaryHDU}
         and isinstance(hdu.data, np.ndarray)
         and hdu.data.dtype.str[1:] in _PLAIN_TYPES
         and "BZERO" not in hdu.header
