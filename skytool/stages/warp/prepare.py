@@ -133,9 +133,12 @@ def prepare(
     mask = exposure.mask.renumbered(planes.bits)
     if unusable.any():
         from skytool.core.fill import fill_bad
+        from skytool.core.fill_variance import fill_variance
 
-        image, variance, filled = fill_bad(image, variance, unusable, method=config.fill)
-        mask = mask.with_flagged(filled, "INTRP")
+        image, filled = fill_bad(image, unusable, method=config.fill)
+        if config.fill != "none":
+            variance = fill_variance(variance, image, unusable)
+            mask = mask.with_flagged(filled, "INTRP")
     return Prepared(
         image=image,
         variance=variance,
