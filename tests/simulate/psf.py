@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,12 +72,12 @@ class Profile:
         self, y: NDArray[np.float64], x: NDArray[np.float64], weights: NDArray[np.float64], box: Box
     ) -> NDArray[np.float64]:
         """Light in each pixel of a box for points at ``y, x`` of the given weights."""
-        nodes, node_weights = np.polynomial.legendre.leggauss(N_QUADRATURE)
+        nodes, node_weights = _quadrature()
         rows = (box.y0 + np.arange(box.ny))[:, None] + nodes / 2
         columns = (box.x0 + np.arange(box.nx))[:, None] + nodes / 2
         dy = rows.ravel()[None, :, None] - y[:, None, None]
         dx = columns.ravel()[None, None, :] - x[:, None, None]
-        fine = np.tensordot(weights, self.density(dy, dx), axes=1)
+        fine = np.einsum("n,nyx->yx", weights, self.density(dy, dx))
         fine = fine.reshape(box.ny, N_QUADRATURE, box.nx, N_QUADRATURE)
         return np.einsum("yaxb,a,b->yx", fine, node_weights / 2, node_weights / 2)
 
@@ -150,6 +150,11 @@ class SimulatedPsf:
         box = Box(-reach, -reach, 2 * reach + 1, 2 * reach + 1)
         image = profile.integrated(np.zeros(1), np.zeros(1), np.ones(1), box)
         return image / image.sum()
+
+
+@cache
+def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.polynomial.legendre.leggauss(N_QUADRATURE)
 
 
 def box_around(y: float, x: float, reach: int) -> Box:
