@@ -176,7 +176,7 @@ def find_sources(
         spec = FileSpec.parse(f"{spec.path}[{options.hdu}]")
     if options.dq_map is not None:
         DqMap.load(options.dq_map)  # a mistake in it shows before anything is computed
-    contents = read_contents(FileSpec(spec.path), verify=options.verify)
+    contents = replace(read_contents(FileSpec(spec.path), verify=options.verify), spec=spec)
     recipes = _chosen(contents, spec, options)
     labelled = spec.extension is not None or len(recipes) > 1
     sources = [_source(contents, recipe, options, labelled=labelled) for recipe in recipes]

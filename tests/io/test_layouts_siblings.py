@@ -87,6 +87,12 @@ def test_a_detector_without_weights_is_estimated_with_a_warning(tmp_path, rng):
     assert np.sqrt(sources[1].read().variance[70, 60]) == pytest.approx(RMS, rel=0.1)
 
 
+def test_a_detector_that_is_not_asked_for_does_no_harm(tmp_path, rng):
+    path, _ = decam_trio(tmp_path, rng, weight_chips=CHIPS[:1])
+    (source,) = find_sources(f"{path}[N4]")
+    assert (source.layout, source.recipe.variance.kind) == ("decam", "weight")
+
+
 def test_a_missing_weight_file_is_said(tmp_path, rng):
     path, _ = decam_trio(tmp_path, rng)
     next(tmp_path.glob("*_oow_*")).unlink()

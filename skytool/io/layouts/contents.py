@@ -163,6 +163,10 @@ class Contents:
         """Two-dimensional images whose names do not say that they are something else."""
         return [hdu for hdu in self.planes if hdu.name not in AUXILIARY]
 
+    def is_wanted(self, hdu: HduInfo) -> bool:
+        """Return False for an HDU other than the one that the user named."""
+        return self.spec.extension is None or _goes_by(hdu, self.spec.extension)
+
     def named(self, *roles: str, version: int | None = None) -> HduInfo | None:
         """Return the first HDU with one of the names, in the order of the names."""
         for role in roles:
@@ -184,14 +188,7 @@ class Contents:
             If there is none.
         """
         for hdu in self.hdus:
-            match extension:
-                case int():
-                    found = hdu.index == extension
-                case str():
-                    found = hdu.name == extension.upper()
-                case name, version:
-                    found = hdu.name == name.upper() and hdu.version == version
-            if found:
+            if _goes_by(hdu, extension):
                 return hdu
         raise InputError(
             f"{self.spec.with_extension(extension).name}: there is no such extension.",
@@ -201,6 +198,17 @@ class Contents:
     def describe(self) -> str:
         """Return what every HDU is."""
         return "; ".join(hdu.describe() for hdu in self.hdus)
+
+
+def _goes_by(hdu: HduInfo, extension: Extension) -> bool:
+    """Return True if a user's words mean an HDU."""
+    match extension:
+        case int():
+            return hdu.index == extension
+        case str():
+            return hdu.name == extension.upper()
+        case name, version:
+            return hdu.name == name.upper() and hdu.version == version
 
 
 def shape_of(hdu: HduInfo) -> Shape:

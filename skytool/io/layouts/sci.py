@@ -88,7 +88,8 @@ def recipes(family: Family) -> Callable[[Contents], list[Recipe] | None]:
 
     def make(contents: Contents) -> list[Recipe] | None:
         dq_map = family.dq_map(contents)
-        found = [_recipe(contents, image, family.name) for image in _images(contents)]
+        wanted = filter(contents.is_wanted, _images(contents))
+        found = [_recipe(contents, image, family.name) for image in wanted]
         return [
             replace(recipe, mask=replace(recipe.mask, dq_map=dq_map)) for recipe in found
         ] or None
@@ -107,7 +108,8 @@ def drizzled_recipes(contents: Contents) -> list[Recipe] | None:
     Errors or variances are used where there are any: weights need not be inverse variances, those
     of the Hubble pipeline are exposure times.
     """
-    found = [_recipe(contents, image, "drizzled") for image in _images(contents)]
+    wanted = filter(contents.is_wanted, _images(contents))
+    found = [_recipe(contents, image, "drizzled") for image in wanted]
     kind = str(contents.primary.get("RESWHT", contents.primary.get("WHT_TYPE", ""))).strip().upper()
     return [
         replace(recipe, variance=replace(recipe.variance, checked=True, source=kind))

@@ -60,7 +60,7 @@ def decam_recipes(contents: Contents) -> list[Recipe] | None:
         for letter, what in (("w", "weights"), ("d", "data quality"))
     )
     found = []
-    for image in contents.candidates:
+    for image in filter(contents.is_wanted, contents.candidates):
         weights = _plane(contents, image, weight, "weights", by_name=True)
         quality = _plane(contents, image, flags, "data quality", by_name=True)
         found.append(
