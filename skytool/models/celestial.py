@@ -71,7 +71,7 @@ def celestial_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None =
             if wcs.has_celestial:
                 wcs = wcs.celestial
                 wcs.wcs.set()
-    except (ValueError, KeyError, MemoryError, AssertionError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, MemoryError, AssertionError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise IncompatibleError(f"{name}: unusable WCS: {reason}") from error
     if not wcs.has_celestial:

@@ -16,7 +16,13 @@ from skytool.errors import InputError
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.keywords import observation_cards, set_card
 from skytool.models.mask import Mask
-from skytool.models.pixels import agreeing_planes, flag_unexplained, image_array, integer_array
+from skytool.models.pixels import (
+    agreeing_planes,
+    damage_errors,
+    flag_unexplained,
+    image_array,
+    integer_array,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -179,7 +185,7 @@ def from_hdus(hdus: fits.HDUList, *, name: str) -> Exposure:
         header=observation_cards(hdus[0].header),
         origin=_origin(header),
         name=name,
-        extensions=tuple(_others(hdus, wcs)),
+        extensions=tuple(_others(hdus, wcs, name)),
     )
 
 
@@ -233,11 +239,31 @@ def squared_unit(unit: str) -> str:
         return f"({unit})**2"
 
 
-def detached(hdu: Hdu) -> Hdu:
+def detached(hdu: Hdu, *, name: str) -> Hdu:
     """Return a copy of an extension that does not need its file.
 
-    Its pixels and rows are in memory; scaled integers are stored as the numbers they mean.
+    Parameters
+    ----------
+    hdu : HDU
+        Extension of an open file.
+    name : str
+        What messages call the file.
+
+    Returns
+    -------
+    HDU
+        Its pixels and rows are in memory; scaled integers are stored as the numbers they mean.
+
+    Raises
+    ------
+    InputError
+        If the extension is damaged.
     """
+    with damage_errors(f"{name}: extension {hdu.name}"):
+        return _detached(hdu)
+
+
+def _detached(hdu: Hdu) -> Hdu:
     data = hdu.data
     header = hdu.header.copy()
     for key in ("CHECKSUM", "DATASUM"):
@@ -294,7 +320,9 @@ def _place_cards(wcs: WCS | None, origin: Origin) -> tuple[fits.Header, list[fit
 
 
 def _named(hdus: fits.HDUList, plane: str, name: str) -> fits.ImageHDU:
-    if plane not in hdus:
+    with damage_errors(name):
+        there = plane in hdus
+    if not there:
         kind = str(hdus[0].header["SKYTYPE"]).strip()
         raise InputError(
             f"{name} has no extension {plane}.", hint=f"It holds a {kind}, see `skytool info`."
@@ -334,11 +362,11 @@ def _psf(hdus: fits.HDUList, name: str) -> Psf | None:
     return psf_from_hdus(hdus, name=name)
 
 
-def _others(hdus: fits.HDUList, wcs: WCS | None) -> list[Hdu]:
+def _others(hdus: fits.HDUList, wcs: WCS | None, name: str) -> list[Hdu]:
     """Return the extensions that are neither plane nor PSF nor part of the coordinates."""
     from skytool.models.celestial import has_tables
 
     known = {*PLANE_NAMES, *_PSF_NAMES}
     if wcs is not None and has_tables(wcs):
         known |= _WCS_TABLES
-    return [detached(hdu) for hdu in hdus[1:] if hdu.name not in known]
+    return [detached(hdu, name=name) for hdu in hdus[1:] if hdu.name not in known]

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.errors import IncompatibleError, InputError
+from skytool.errors import IncompatibleError, InputError, SkytoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from astropy.io import fits
     from numpy.typing import NDArray
 
     from skytool.models.mask import Mask
 
-_DAMAGE = (
-    ValueError,  # what astropy and the decompressors raise for bytes they cannot take apart
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    zlib.error,
-)
+
+@contextmanager
+def damage_errors(called: str) -> Iterator[None]:
+    """Turn whatever astropy raises for bytes it cannot take apart into an `InputError`.
+
+    Parameters
+    ----------
+    called : str
+        What messages call the extension that is read within the block, and nothing else is done.
+    """
+    try:
+        yield
+    except SkytoolError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{called} does not fit into the memory.") from error
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{called} is damaged: {reason.rstrip('.')}.") from error
 
 
 def image_array(hdu: fits.ImageHDU, *, name: str = "", ndim: int = 2) -> NDArray[np.float32]:
@@ -153,7 +162,8 @@ def _pixels(hdu: fits.ImageHDU, name: str, ndim: int) -> NDArray[np.generic]:
     called = _called(hdu, name)
     if not getattr(hdu, "is_image", False):
         raise InputError(f"{called} holds a table, not an image.")
-    axes = tuple(int(length) for length in hdu.shape)
+    with damage_errors(called):
+        axes = tuple(int(length) for length in hdu.shape)
     if not axes:
         raise InputError(f"{called} holds no pixels.", hint="Name another extension: FILE[EXT].")
     size = " x ".join(str(length) for length in axes)
@@ -164,13 +174,9 @@ def _pixels(hdu: fits.ImageHDU, name: str, ndim: int) -> NDArray[np.generic]:
         wanted.remove(1)
     if len(wanted) != ndim:
         raise InputError(f"{called} has {len(axes)} axes, {size}, not {ndim}.")
-    try:
+    with damage_errors(called):
         data = hdu.data
         del hdu.data
-    except MemoryError as error:
-        raise InputError(f"{called}: {size} pixels do not fit into the memory.") from error
-    except _DAMAGE as error:
-        raise InputError(f"{called} is damaged: {_first_line(error)}.") from error
     if data is None or data.shape != axes:
         raise InputError(f"{called} is damaged: its pixels are not {size}.")
     return np.asarray(data).reshape(wanted)
@@ -189,7 +195,3 @@ def _native(array: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArray[
 
 def _called(hdu: fits.ImageHDU, name: str) -> str:
     return name or (f"extension {hdu.name}" if hdu.name else "the extension")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from skytool.errors import InputError
 from skytool.models.keywords import set_card
+from skytool.models.pixels import damage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +98,9 @@ def table_columns(
     """
     if getattr(hdu, "is_image", True):
         raise InputError(f"{name}: extension {hdu.name} holds no table.")
-    try:
+    with damage_errors(f"{name}: the table {hdu.name}"):
         data = hdu.data
         found = {} if data is None else {c.upper(): _read(data[c]) for c in hdu.columns.names}
-    except (ValueError, TypeError, KeyError, IndexError, OSError, UnicodeError) as error:
-        raise InputError(f"{name}: the table {hdu.name} is damaged: {error}.") from error
     missing = [column for column in required if column not in found]
     if missing:
         raise InputError(

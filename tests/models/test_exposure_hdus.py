@@ -468,7 +468,7 @@ def test_detached_extensions_keep_their_numbers(tmp_path, rng):
     fits.HDUList([fits.PrimaryHDU(), scaled, empty, text]).writeto(path, checksum=True)
 
     with opened(path) as hdus:
-        copies = [detached(hdu) for hdu in hdus[1:]]
+        copies = [detached(hdu, name="a.fits") for hdu in hdus[1:]]
     path.unlink()
 
     assert_array_equal(copies[0].data, np.arange(12.0).reshape(3, 4))
