@@ -68,9 +68,10 @@ def celestial_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None =
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header, fobj=hdus)
-            if wcs.has_celestial:
+            # of two axes nothing is to be taken: it would exchange them where latitude is first
+            if wcs.has_celestial and wcs.naxis != 2:
                 wcs = wcs.celestial
-                wcs.wcs.set()
+            wcs.wcs.set()
     except (ValueError, TypeError, KeyError, MemoryError, AssertionError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise IncompatibleError(f"{name}: unusable WCS: {reason}") from error

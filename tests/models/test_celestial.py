@@ -16,6 +16,7 @@ from skytool.models.celestial import (
     pixel_scale,
     text_exact,
 )
+from skytool.models.pixelmap import source_positions
 
 SHAPE = (90, 130)
 
@@ -197,5 +198,14 @@ def test_the_scale_is_by_default_that_in_the_middle_of_the_image():
 
 def test_latitude_may_come_first():
     swapped = header(CTYPE1="DEC--TAN", CTYPE2="RA---TAN", CRVAL1=-33.1, CRVAL2=359.999)
-    lon, lat = lon_lat(celestial_wcs(swapped, name="a"), y=31.0 / 3 - 1, x=69.25)
+    wcs = celestial_wcs(swapped, name="a")
+    lon, lat = lon_lat(wcs, y=31.0 / 3 - 1, x=69.25)
     assert (float(lon), float(lat)) == pytest.approx((359.999, -33.1))
+    _, lat = lon_lat(wcs, y=31.0 / 3 - 1, x=169.25)
+    assert float(lat) == pytest.approx(-33.1 - 100 * 5.1e-5, abs=1e-7)  # x is the latitude
+    again = celestial_wcs(text_exact(celestial_header(wcs)), name="b")
+    at = {"y": [1.0, 80.0], "x": [5.0, 100.0]}
+    np.testing.assert_allclose(lon_lat(again, **at), lon_lat(wcs, **at), rtol=0, atol=3e-13)
+    u, v = source_positions(celestial_wcs(header(), name="c"), wcs)(at["x"], at["y"])
+    expected = lon_lat(celestial_wcs(header(), name="c"), **at)
+    np.testing.assert_allclose(lon_lat(wcs, y=v, x=u), expected, rtol=0, atol=3e-13)

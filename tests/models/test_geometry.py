@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable
 
 from skytool.errors import IncompatibleError, InputError
 from skytool.models.celestial import celestial_header, celestial_wcs, lon_lat, pixel_scale
@@ -243,3 +243,20 @@ def test_a_grid_needs_a_celestial_wcs():
     with pytest.raises(IncompatibleError, match="celestial"):
         TargetGrid(WCS(naxis=2), (4, 5))
     assert celestial_wcs(header(), name="a").has_celestial
+
+
+def test_a_distortion_by_tables_stays_with_its_grid():
+    wcs = celestial_wcs(header(), name="a")
+    table = np.linspace(0.0, 3.0, 12, dtype=np.float32).reshape(3, 4)
+    wcs.cpdis1 = DistortionLookupTable(table, (1, 1), (1, 1), (40, 40))
+    wcs.cpdis2 = DistortionLookupTable(-table, (1, 1), (1, 1), (40, 40))
+    grid = TargetGrid(wcs, SHAPE)
+    assert float(lon_lat(wcs, y=50.0, x=60.0)[0]) != pytest.approx(
+        float(lon_lat(celestial_wcs(header(), name="b"), y=50.0, x=60.0)[0]), abs=1e-6
+    )
+    for other, offset in ((copied(grid), 0), (grid.window(y=10, x=20, shape=(60, 70)), 1)):
+        at = {"y": 50.0 - 10 * offset, "x": 60.0 - 20 * offset}
+        # pickled, the numbers of such a WCS go through a header of 14 digits
+        np.testing.assert_allclose(
+            lon_lat(other.wcs, **at), lon_lat(wcs, y=50.0, x=60.0), rtol=0, atol=1e-10
+        )
