@@ -254,8 +254,12 @@ class PixelMap:
         Returns
         -------
         u, v : ndarray of float64, shape (n_y, n_x)
-            Source columns and rows [pixel]; NaN if there is none or outside the window.
+            Source columns and rows [pixel]; NaN if there is none, and outside the window unless
+            all positions are exact.
         """
+        if min(self.window.shape) == 0:
+            u, v = np.full((2, y.size, x.size), np.nan)
+            return u, v
         if self.step == 0:
             return self._exact(y, x)
         rows, columns = self._y.covers(y), self._x.covers(x)
