@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from skytool.errors import IncompatibleError, InputError, SkytoolError
+from skytool.models.mask import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from skytool.models.mask import Mask
+Plane = TypeVar("Plane", bound="NDArray[Any]")
+
+_ROWS = 256  # rows that are compared at once
 
 
 @contextmanager
@@ -120,25 +123,41 @@ def agreeing_planes(
     IncompatibleError
         If there are values but nowhere a variance: taking all values away would hide that.
     """
-    no_data = mask.any_of(["NO_DATA"])
-    finite = np.isfinite(image)
-    # comparisons with NaN are False, so that one pair of them also finds NaN and infinity
-    known = (variance > 0) & (variance < np.inf)
-    valued = finite & ~no_data
-    valid = valued & known
-    if not valid.any() and valued.any():
+    declared = mask.with_planes(["NO_DATA"])
+    bit = declared.bitmask(["NO_DATA"])
+    out_image, out_bits, out_variance = image, mask.array, variance
+    any_valued = any_valid = False
+    for start in range(0, image.shape[0], _ROWS):  # so that intermediate results stay small
+        rows = slice(start, start + _ROWS)
+        no_data = (mask.array[rows] & bit) != 0
+        valued = np.isfinite(image[rows]) & ~no_data
+        # comparisons with NaN are False, so that one pair of them also finds NaN and infinity
+        valid = valued & (variance[rows] > 0) & (variance[rows] < np.inf)
+        any_valued = any_valued or bool(valued.any())
+        any_valid = any_valid or bool(valid.any())
+        empty = ~valid
+        if not np.array_equal(no_data, empty):
+            out_bits = _own(out_bits, mask.array)
+            out_bits[rows][empty] |= bit
+        if not np.array_equal(np.isnan(image[rows]), empty):
+            out_image = _own(out_image, image)
+            out_image[rows][empty] = np.nan
+        if not np.array_equal(variance[rows] == np.inf, empty):
+            out_variance = _own(out_variance, variance)
+            out_variance[rows][empty] = np.inf
+    if any_valued and not any_valid:
         raise IncompatibleError(
             f"{name} has values but no variance anywhere.",
             hint="Give a variance, a weight, an error or a gain.",
         )
-    empty = ~valid
-    if not np.array_equal(no_data, empty):
-        mask = mask.with_flagged(empty, "NO_DATA")
-    if not np.array_equal(np.isnan(image), empty):
-        image = np.where(empty, np.float32(np.nan), image)
-    if not np.array_equal(variance == np.inf, empty):
-        variance = np.where(empty, np.float32(np.inf), variance)
-    return image, mask, variance
+    if out_bits is not mask.array:
+        mask = Mask(out_bits, declared.bits)
+    return out_image, mask, out_variance
+
+
+def _own(plane: Plane, given: Plane) -> Plane:
+    """Return a plane that may be changed: a copy of the one given, made once."""
+    return plane.copy() if plane is given else plane
 
 
 def flag_unexplained(image: NDArray[np.float32], mask: Mask) -> Mask:
