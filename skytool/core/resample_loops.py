@@ -25,6 +25,8 @@ Place = tuple[bool, int, int, float, float]
 SNAP = 1e-7
 """Positions this near to a whole number [pixel] are one: rounding of celestial coordinates."""
 
+_HALF = 0.5 - SNAP
+
 TILE = 32
 """Side [pixel] of the tiles that say what the mask holds nearby; more than the reach of a kernel."""
 
@@ -48,7 +50,7 @@ def locate(x: float, y: float, half_size: int, size: Size) -> Place:
 def rounded(place: Place) -> Place:
     """Return the place of the nearest pixel, halves going up."""
     good, iy, ix, fy, fx = place
-    return good, iy + int(fy >= 0.5), ix + int(fx >= 0.5), 0.0, 0.0
+    return good, iy + int(fy >= _HALF), ix + int(fx >= _HALF), 0.0, 0.0
 
 
 @compiled_in_order
@@ -321,7 +323,7 @@ def mask_rows(
             nearby = tiles[iy // TILE, ix // TILE]
             bits = 0
             if nearby and mask_half_size == 0:
-                bits = mask[iy + int(fy >= 0.5), ix + int(fx >= 0.5)]
+                bits = mask[iy + int(fy >= _HALF), ix + int(fx >= _HALF)]
             elif nearby and mask_half_size == 1:
                 y, x = iy + int(fy != 0.0), ix + int(fx != 0.0)
                 bits = mask[iy, ix] | mask[iy, x] | mask[y, ix] | mask[y, x]

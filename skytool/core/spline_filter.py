@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _POLE = -0.2679491924311227  # sqrt(3) - 2
 _GAIN = 6.0
+_BLOCK = 16  # rows or columns that are filtered together
 _N_START = 28  # terms of the sum that starts the recursion; the pole to this power is 1e-16
 
 
@@ -27,53 +28,58 @@ def _mirrored(index: int, size: int) -> int:
 
 
 @compiled_in_order
+def _filter_block(block: Plane) -> None:
+    """Filter along the first axis, in place and in double precision."""
+    n, width = block.shape
+    state = np.zeros(width)
+    weight = 1.0
+    for k in range(_N_START):
+        line = block[_mirrored(k, n)]
+        for x in range(width):
+            state[x] += weight * line[x]
+        weight *= _POLE
+    block[0, :] = state
+    for y in range(1, n):
+        line, before = block[y], block[y - 1]
+        for x in range(width):
+            line[x] += _POLE * before[x]
+    last, before = block[n - 1], block[n - 2]
+    for x in range(width):
+        last[x] = _POLE / (_POLE * _POLE - 1.0) * (last[x] + _POLE * before[x])
+    for y in range(n - 2, -1, -1):
+        line, after = block[y], block[y + 1]
+        for x in range(width):
+            line[x] = _POLE * (after[x] - line[x])
+
+
+@compiled_in_order
 def _filter_rows(plane: Plane) -> None:
-    """Filter along x, in place."""
+    """Filter along x, in place, some rows at a time."""
     ny, nx = plane.shape
-    for y in range(ny):
-        line = plane[y]
-        state = 0.0
-        weight = 1.0
-        for k in range(_N_START):
-            state += weight * line[_mirrored(k, nx)]
-            weight *= _POLE
-        line[0] = state
-        for x in range(1, nx):
-            state = line[x] + _POLE * state
-            line[x] = state
-        state = _POLE / (_POLE * _POLE - 1.0) * (line[nx - 1] + _POLE * line[nx - 2])
-        line[nx - 1] = _GAIN * state
-        for x in range(nx - 2, -1, -1):
-            state = _POLE * (state - line[x])
-            line[x] = _GAIN * state
+    for start in range(0, ny, _BLOCK):
+        stop = min(start + _BLOCK, ny)
+        block = np.empty((nx, stop - start))
+        for y in range(start, stop):
+            for x in range(nx):
+                block[x, y - start] = plane[y, x]
+        _filter_block(block)
+        for y in range(start, stop):
+            for x in range(nx):
+                plane[y, x] = _GAIN * block[x, y - start]
 
 
 @compiled_in_order
 def _filter_columns(plane: Plane) -> None:
-    """Filter along y, in place."""
+    """Filter along y, in place, some columns at a time."""
     ny, nx = plane.shape
-    state = np.zeros(nx)
-    weight = 1.0
-    for k in range(_N_START):
-        line = plane[_mirrored(k, ny)]
-        for x in range(nx):
-            state[x] += weight * line[x]
-        weight *= _POLE
-    plane[0, :] = state
-    for y in range(1, ny):
-        line = plane[y]
-        for x in range(nx):
-            state[x] = line[x] + _POLE * state[x]
-            line[x] = state[x]
-    last, before = plane[ny - 1], plane[ny - 2]
-    for x in range(nx):
-        state[x] = _POLE / (_POLE * _POLE - 1.0) * (last[x] + _POLE * before[x])
-        last[x] = _GAIN * state[x]
-    for y in range(ny - 2, -1, -1):
-        line = plane[y]
-        for x in range(nx):
-            state[x] = _POLE * (state[x] - line[x])
-            line[x] = _GAIN * state[x]
+    for start in range(0, nx, _BLOCK):
+        stop = min(start + _BLOCK, nx)
+        block = np.empty((ny, stop - start))
+        block[:, :] = plane[:, start:stop]
+        _filter_block(block)
+        for y in range(ny):
+            for x in range(start, stop):
+                plane[y, x] = _GAIN * block[y, x - start]
 
 
 def spline_coefficients(image: Plane) -> Plane:
