@@ -24,7 +24,7 @@ def product_fingerprint(task: WarpTask) -> str:
     """Return what changes whenever the product of a task may change."""
     from skytool.models.provenance import SettingRecord
 
-    sums = [member.candidate.datasum() for member in task.visit.members]
+    sums = [member.candidate.digest() for member in task.visit.members]
     grid = task.grid.header_cards().tostring()
     size = ",".join(map(str, task.grid.shape))
     target = [SettingRecord("warp", "target", f"{size} {grid}", "")]

@@ -239,16 +239,20 @@ def make_warp(task: WarpTask) -> list[Product]:
 
 def _detectors(task: WarpTask) -> Iterator[Detector]:
     """Read one detector after the other."""
+    for member in task.visit.members:
+        yield _detector(task, member)  # kept by no name, so that its memory can be given back
+
+
+def _detector(task: WarpTask, member: Member[ExposureSource]) -> Detector:
+    """Read one detector."""
     from skytool.stages.warp import Detector
 
-    for member in task.visit.members:
-        exposure = member.candidate.read()
-        skies = [
-            None if name is None else _background(name, member, exposure)
-            for name in (task.add_background, task.sky_correction)
-        ]
-        yield Detector(exposure, *skies)
-        del exposure
+    exposure = member.candidate.read()
+    skies = [
+        None if name is None else _background(name, member, exposure)
+        for name in (task.add_background, task.sky_correction)
+    ]
+    return Detector(exposure, *skies)
 
 
 def _background(name: str, member: Member[ExposureSource], exposure: Exposure) -> Background:

@@ -156,33 +156,77 @@ def resample(
     a copy. The variance describes single pixels; neighbours are correlated, see
     `predicted_noise`.
     """
-    if oversample < 1:
-        msg = f"oversample {oversample} is less than 1"
-        raise ValueError(msg)
-    weights = resampling_kernel(kernel)
-    rules = _Rules(
-        kernel=weights,
-        mask_half_size=_mask_half_size(mask_kernel, weights),
-        grow=-1 if mask_kernel == _FULL_FOOTPRINT else grow,
+    resampler = Resampler(
+        image,
+        variance,
+        mask,
+        pixel_map,
         no_data=no_data,
+        kernel=kernel,
+        mask_kernel=mask_kernel,
+        grow=grow,
         conserve_flux=conserve_flux,
         oversample=oversample,
+        bad=bad,
+        extras=extras,
     )
-    source = source_planes(image, extras, variance, mask, bad, weights)
-    whole = Window(0, pixel_map.shape[0], 0, pixel_map.shape[1])
-    window = whole if window is None else window.intersection(whole)
-    target = target_planes(source, window.shape)
-    n_good, area = _fill(source, pixel_map, rules, target, window)
-    return Resampled(
-        window=window,
-        image=target.image,
-        mask=target.mask,
-        variance=target.variance if variance is not None else None,
-        bad_fraction=target.bad if bad is not None else None,
-        extras=target.extras,
-        n_good=n_good,
-        mean_area=area / n_good if n_good else float("nan"),
-    )
+    return resampler.part(window)
+
+
+class Resampler:
+    """An image ready to be resampled part by part, so that no part needs more memory than it has.
+
+    Parameters are those of `resample`.
+    """
+
+    def __init__(
+        self,
+        image: Plane,
+        variance: Plane | None,
+        mask: NDArray[np.int32] | None,
+        pixel_map: Positions,
+        *,
+        no_data: int,
+        kernel: str = "lanczos3",
+        mask_kernel: str = "bilinear",
+        grow: int = 0,
+        conserve_flux: bool = True,
+        oversample: int = 1,
+        bad: NDArray[np.bool_] | None = None,
+        extras: Sequence[Plane] = (),
+    ) -> None:
+        if oversample < 1:
+            msg = f"oversample {oversample} is less than 1"
+            raise ValueError(msg)
+        weights = resampling_kernel(kernel)
+        self._rules = _Rules(
+            kernel=weights,
+            mask_half_size=_mask_half_size(mask_kernel, weights),
+            grow=-1 if mask_kernel == _FULL_FOOTPRINT else grow,
+            no_data=no_data,
+            conserve_flux=conserve_flux,
+            oversample=oversample,
+        )
+        self._source = source_planes(image, extras, variance, mask, bad, weights)
+        self._pixel_map = pixel_map
+
+    def part(self, window: Window | None = None) -> Resampled:
+        """Return a part of the target; all of it by default."""
+        source, shape = self._source, self._pixel_map.shape
+        whole = Window(0, shape[0], 0, shape[1])
+        window = whole if window is None else window.intersection(whole)
+        target = target_planes(source, window.shape)
+        n_good, area = _fill(source, self._pixel_map, self._rules, target, window)
+        return Resampled(
+            window=window,
+            image=target.image,
+            mask=target.mask,
+            variance=target.variance if source.variance.size else None,
+            bad_fraction=target.bad if source.bad.size else None,
+            extras=target.extras,
+            n_good=n_good,
+            mean_area=area / n_good if n_good else float("nan"),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,4 +73,4 @@ class WarpConfig:
     oversample: int | None = None
     calib_variance: bool = False
     masked_fraction: bool = False
-    strip_rows: int = 512
+    strip_rows: int = 64

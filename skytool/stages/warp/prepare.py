@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
     from skytool.stages.warp.config import WarpConfig
+
+_PER_AREA = re.compile(r"/ ?(sr|arcsec|deg)|(sr|arcsec2?|deg2?)\^?-\d|sr-1")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Prepared:
         Celestial coordinates of the detector.
     name : str
         What messages call it.
+    per_area : bool
+        Whether the unit of the warp is one per area on the sky, as MJy/sr.
     scale : float
         Factor from the unit of the input to that of the warp, its mean where it varies.
     sky_added, sky_subtracted : float
@@ -66,6 +71,7 @@ class Prepared:
     unusable: NDArray[np.bool_]
     wcs: WCS
     name: str
+    per_area: bool
     scale: float
     sky_added: float
     sky_subtracted: float
@@ -146,6 +152,7 @@ def prepare(
         unusable=unusable,
         wcs=exposure.wcs,
         name=exposure.name,
+        per_area=_PER_AREA.search(unit.name) is not None,
         scale=scale,
         sky_added=levels["background"],
         sky_subtracted=levels["sky correction"],

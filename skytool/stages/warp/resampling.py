@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.pixel_map import PixelMap, Window
+from skytool.core.resample import Resampler
 from skytool.models.geometry import source_positions
 from skytool.stages.warp.mosaic import Mosaic, Strip
 
 if TYPE_CHECKING:
-    from skytool.core.resample import Resampled
     from skytool.models.geometry import TargetGrid
     from skytool.models.mask import Mask
     from skytool.stages.warp.config import WarpConfig
@@ -72,10 +72,11 @@ def warp_detector(
             config.wcs_tolerance,
         )
     oversample = config.oversample or _oversample(pixel_map)
+    resampler = _resampler(prepared, pixel_map, config, planes, oversample)
     bad = planes.bitmask(config.bad_planes)
     good_pixels, area = 0, 0.0
     for window in _strips(pixel_map.window, config.strip_rows):
-        warped = _resampled(prepared, pixel_map, config, planes, oversample, window)
+        warped = resampler.part(window)
         assert warped.variance is not None  # noqa: S101  there is one to resample
         strip = Strip(
             y=window.y_start,
@@ -120,18 +121,11 @@ def _oversample(pixel_map: PixelMap) -> int:
     return round(width) if width > OVERSAMPLED_FROM else 1
 
 
-def _resampled(
-    prepared: Prepared,
-    pixel_map: PixelMap,
-    config: WarpConfig,
-    planes: Mask,
-    oversample: int,
-    window: Window,
-) -> Resampled:
-    """Resample one strip."""
-    from skytool.core.resample import resample
-
-    return resample(
+def _resampler(
+    prepared: Prepared, pixel_map: PixelMap, config: WarpConfig, planes: Mask, oversample: int
+) -> Resampler:
+    """Return what resamples strips of a detector."""
+    return Resampler(
         prepared.image,
         prepared.variance,
         prepared.mask,
@@ -140,8 +134,7 @@ def _resampled(
         kernel=config.kernel,
         mask_kernel=config.mask_kernel or "none",
         grow=int(planes.bitmask(config.grow_planes)),
-        conserve_flux=not config.surface_brightness,
+        conserve_flux=not (config.surface_brightness or prepared.per_area),
         oversample=oversample,
         bad=prepared.unusable if config.masked_fraction else None,
-        window=window,
     )

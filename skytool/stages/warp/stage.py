@@ -142,6 +142,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
             exposure, config, visit.unit, visit.planes, background=background, sky=sky
         )
         calibration, name = exposure.calibration, exposure.name
+        del exposure  # its pixels are not needed while those of the warp are made
         warped = warp_detector(prepared, grid, config, visit.planes, visit.mosaic)
         reports.append(
             DetectorReport(
@@ -158,7 +159,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
                 wcs_error=warped.wcs_error,
             )
         )
-        del exposure, prepared  # before the next detector is read
+        del prepared  # before the next detector is read
     if visit is None or not any(report.good_pixels for report in reports):
         raise NothingToDoError(f"no exposure gives a value to any pixel of {grid.name}.")
     return visit.result(grid, tuple(reports))
