@@ -60,6 +60,13 @@ _KERNEL_OPTIONS = (
         "more than 1.5 times as wide as those of the exposure.",
     ),
     click.option(
+        "--pixel-area",
+        type=click.Choice(["centred", "backward"]),
+        default="centred",
+        help="Area of a pixel from its neighbours on both sides, or from those on the left and "
+        "below, as the LSST pipelines take it.",
+    ),
+    click.option(
         "--surface-brightness",
         is_flag=True,
         help="Keep values per area instead of fluxes per pixel.",

@@ -10,7 +10,6 @@ from skytool.core.resample_loops import (
     Plane,
     Size,
     Taps,
-    area_at,
     interpolate_weights,
     locate,
     rounded,
@@ -73,8 +72,7 @@ def averaged_rows(
     plane: Plane,
     us: Plane,
     vs: Plane,
-    u: Plane,
-    v: Plane,
+    areas: Plane,
     table: Plane,
     taps: Taps,
     half_size: int,
@@ -86,8 +84,8 @@ def averaged_rows(
 ) -> None:
     """Fill rows with sums under the mean weights of several positions, or under their squares.
 
-    `us` and `vs` hold the positions in every target pixel, shape ``(n_rows, n_columns, n)``; `u`
-    and `v` those of the pixels themselves, with the row and the column before.
+    `us` and `vs` hold the positions in every target pixel, shape ``(n_rows, n_columns, n)``;
+    `areas` its source area.
     """
     n_positions = us.shape[2]
     places = np.empty((n_positions, 2), np.int64)
@@ -110,5 +108,5 @@ def averaged_rows(
                     weight = weights[y - y0, x - x0]
                     if weight != 0.0:
                         total += (weight * weight if squared else weight) * plane[y, x]
-            scale = area_at(u, v, i + 1, j + 1) if conserve_flux else 1.0
+            scale = areas[i, j] if conserve_flux else 1.0
             out[i, first + j] = total * (scale * scale if squared else scale)

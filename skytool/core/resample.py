@@ -15,6 +15,7 @@ from skytool.core.resample_loops import (
     filtered_rows,
     finish_rows,
     mask_rows,
+    pixel_areas,
     poison_rows,
     weighted_rows,
 )
@@ -95,6 +96,7 @@ def resample(
     mask_kernel: str = "bilinear",
     grow: int = 0,
     conserve_flux: bool = True,
+    centred_area: bool = True,
     oversample: int = 1,
     bad: NDArray[np.bool_] | None = None,
     extras: Sequence[Plane] = (),
@@ -126,6 +128,9 @@ def resample(
     conserve_flux : bool
         Multiply by the source area of every target pixel, so that sums are kept; otherwise the
         surface brightness is.
+    centred_area : bool
+        Take the area from the neighbours on both sides; otherwise from those on the left and
+        below, as the LSST pipelines do, which is the area half a pixel off.
     oversample : int
         Average ``k x k`` positions in every target pixel: against lost information and aliases
         where target pixels are larger than source pixels.
@@ -151,7 +156,7 @@ def resample(
     -----
     At a position with the weights ``w_i`` of unit sum and the area `A` of a target pixel in
     source pixels, the value is ``A sum(w_i I_i)``, the variance ``A^2 sum(w_i^2 V_i)``. `A` is the
-    area of the parallelogram to the neighbours on the left and below. A pixel is good if all taps
+    area of a parallelogram between neighbours. A pixel is good if all taps
     lie on the source; taps of zero weight contribute nothing, so that a shift by whole pixels is
     a copy. The variance describes single pixels; neighbours are correlated, see
     `predicted_noise`.
@@ -166,6 +171,7 @@ def resample(
         mask_kernel=mask_kernel,
         grow=grow,
         conserve_flux=conserve_flux,
+        centred_area=centred_area,
         oversample=oversample,
         bad=bad,
         extras=extras,
@@ -191,6 +197,7 @@ class Resampler:
         mask_kernel: str = "bilinear",
         grow: int = 0,
         conserve_flux: bool = True,
+        centred_area: bool = True,
         oversample: int = 1,
         bad: NDArray[np.bool_] | None = None,
         extras: Sequence[Plane] = (),
@@ -205,6 +212,7 @@ class Resampler:
             grow=-1 if mask_kernel == _FULL_FOOTPRINT else grow,
             no_data=no_data,
             conserve_flux=conserve_flux,
+            centred_area=centred_area,
             oversample=oversample,
         )
         self._source = source_planes(image, extras, variance, mask, bad, weights)
@@ -238,6 +246,7 @@ class _Rules:
     grow: int
     no_data: int
     conserve_flux: bool
+    centred_area: bool
     oversample: int
 
 
@@ -269,15 +278,19 @@ def _fill(
         first, stop = x_start - window.x_start, x_stop - window.x_start
         strip.clear(slice(0, first), rules.no_data)
         strip.clear(slice(stop, None), rules.no_data)
-        rows, columns = np.arange(y_start - 1.0, y_stop), np.arange(x_start - 1.0, x_stop)
+        rows, columns = np.arange(y_start - 1.0, y_stop + 1), np.arange(x_start - 1.0, x_stop + 1)
         u, v = pixel_map.positions(rows, columns)
+        areas = np.empty((rows.size - 2, columns.size - 2))
+        pixel_areas(u, v, rules.centred_area, areas)
+        u, v = u[1:-1, 1:-1], v[1:-1, 1:-1]
         if rules.oversample == 1:
-            _fill_images(source, u, v, rules, strip, first)
+            _fill_images(source, u, v, areas, rules, strip, first)
             _fill_flags(source, u, v, rules, strip, first)
         else:
-            _fill_averages(source, pixel_map, rows, columns, u, v, rules, strip, first)
+            inner = rows[1:-1], columns[1:-1]
+            _fill_averages(source, pixel_map, inner, areas, rules, strip, first)
         good, area = finish_rows(
-            u, v, rules.no_data, first, strip.image, strip.variance, strip.mask, strip.bad
+            areas, rules.no_data, first, strip.image, strip.variance, strip.mask, strip.bad
         )
         for extra in strip.extras:
             extra[np.isnan(strip.image)] = np.nan
@@ -287,7 +300,13 @@ def _fill(
 
 
 def _fill_images(
-    source: SourcePlanes, u: Image, v: Image, rules: _Rules, strip: TargetPlanes, first: int
+    source: SourcePlanes,
+    u: Image,
+    v: Image,
+    areas: Image,
+    rules: _Rules,
+    strip: TargetPlanes,
+    first: int,
 ) -> None:
     """Resample image, extras and variance where the footprint is on the source."""
     kernel, flux, half_size = rules.kernel, rules.conserve_flux, rules.kernel.half_size
@@ -297,7 +316,7 @@ def _fill_images(
         zip(source.pixels, source.samples, outs, strict=True)
     ):
         if kernel.prefilter:
-            filtered_rows(samples, pixels, u, v, table, taps, half_size, flux, first, out)
+            filtered_rows(samples, pixels, u, v, table, taps, half_size, areas, flux, first, out)
             continue
         weighted_rows(
             pixels,
@@ -307,6 +326,7 @@ def _fill_images(
             table,
             taps,
             half_size,
+            areas,
             flux,
             kernel.name == "nearest",
             first,
@@ -315,7 +335,7 @@ def _fill_images(
         )
     if kernel.prefilter and variance.size:
         table, taps, out = kernel.effective, kernel.effective_taps, strip.variance
-        effective_variance_rows(variance, u, v, table, taps, half_size, flux, first, out)
+        effective_variance_rows(variance, u, v, table, taps, half_size, areas, flux, first, out)
 
 
 def _fill_flags(
@@ -347,10 +367,8 @@ def _fill_flags(
 def _fill_averages(
     source: SourcePlanes,
     pixel_map: Positions,
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    u: Image,
-    v: Image,
+    rows_columns: tuple[NDArray[np.float64], NDArray[np.float64]],
+    areas: Image,
     rules: _Rules,
     strip: TargetPlanes,
     first: int,
@@ -358,13 +376,13 @@ def _fill_averages(
     """Resample all planes with several positions in every pixel."""
     from skytool.core.oversample_loops import averaged_rows
 
-    kernel, n = rules.kernel, rules.oversample
+    kernel, n, (rows, columns) = rules.kernel, rules.oversample, rows_columns
     positions = []
     offsets = (np.arange(n) + 0.5) / n - 0.5
     for y, x in itertools.product(offsets, offsets):
         positions.append(pixel_map.positions(rows + y, columns + x))
-    us = np.stack([u_k[1:, 1:] for u_k, _ in positions], axis=-1)
-    vs = np.stack([v_k[1:, 1:] for _, v_k in positions], axis=-1)
+    us = np.stack([u_k for u_k, _ in positions], axis=-1)
+    vs = np.stack([v_k for _, v_k in positions], axis=-1)
     images = zip(source.samples, (strip.image, *strip.extras), strict=True)
     tasks = [(plane, kernel.table, kernel.taps, False, out) for plane, out in images]
     if source.variance.size:
@@ -375,8 +393,7 @@ def _fill_averages(
             plane,
             us,
             vs,
-            u,
-            v,
+            areas,
             table,
             taps,
             kernel.half_size,
@@ -386,7 +403,7 @@ def _fill_averages(
             first,
             out,
         )
-    strip.bad[:, first : first + columns.size - 1] = 0.0
+    strip.bad[:, first : first + columns.size] = 0.0
     bits, shares = strip.mask.copy(), np.zeros_like(strip.bad)
     for u_k, v_k in positions:
         _fill_flags(source, u_k, v_k, rules, strip, first)

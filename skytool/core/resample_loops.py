@@ -54,11 +54,29 @@ def rounded(place: Place) -> Place:
 
 
 @compiled_in_order
-def area_at(u: Plane, v: Plane, i: int, j: int) -> float:
-    """Return the source area of a target pixel from the positions of its neighbours before it."""
-    x_left, y_left = u[i, j] - u[i, j - 1], v[i, j] - v[i, j - 1]
-    x_down, y_down = u[i, j] - u[i - 1, j], v[i, j] - v[i - 1, j]
-    return abs(x_left * y_down - y_left * x_down)
+def _step(place: Plane, i: int, j: int, di: int, dj: int, centred: Flag) -> float:
+    """Return how far a position moves from a target pixel to the next one in a direction."""
+    after, before = place[i + di, j + dj], place[i - di, j - dj]
+    if not centred or np.isnan(after):
+        return place[i, j] - before
+    if np.isnan(before):
+        return after - place[i, j]
+    return 0.5 * (after - before)
+
+
+@compiled_in_order
+def pixel_areas(u: Plane, v: Plane, centred: Flag, areas: Plane) -> None:
+    """Fill the source areas of target pixels.
+
+    `u` and `v` are the source positions, with a row and a column more on all sides. The area is
+    that of the parallelogram of the steps to the neighbours: between those on both sides, or
+    from those before.
+    """
+    for i in range(1, u.shape[0] - 1):
+        for j in range(1, u.shape[1] - 1):
+            along_x = _step(u, i, j, 0, 1, centred) * _step(v, i, j, 1, 0, centred)
+            across = _step(v, i, j, 0, 1, centred) * _step(u, i, j, 1, 0, centred)
+            areas[i - 1, j - 1] = abs(along_x - across)
 
 
 @compiled_in_order
@@ -123,6 +141,7 @@ def weighted_rows(
     table: Plane,
     taps: Taps,
     half_size: int,
+    areas: Plane,
     conserve_flux: Flag,
     nearest: Flag,
     first: int,
@@ -137,15 +156,15 @@ def weighted_rows(
     size, phases = image.shape, table.shape[0] - 1
     has_variance = variance.shape[0] > 0
     wy, wx = np.empty(len(taps)), np.empty(len(taps))
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             place = locate(u[i, j], v[i, j], half_size, size)
             if not place[0]:
                 continue
             if nearest:
                 place = rounded(place)
             _, iy, ix, fy, fx = place
-            scale = area_at(u, v, i, j) if conserve_flux else 1.0
+            scale = areas[i, j] if conserve_flux else 1.0
             y, x = iy + taps[0], ix + taps[0]
             spread = 0.0
             if fy == 0.0 and fx == 0.0:
@@ -166,9 +185,9 @@ def weighted_rows(
                 if has_variance:
                     _square(wy, wx)
                     spread = _sum_part(variance, y, x, wy, wx, part)
-            out_image[i - 1, first + j - 1] = scale * value
+            out_image[i, first + j] = scale * value
             if has_variance:
-                out_variance[i - 1, first + j - 1] = scale * scale * spread
+                out_variance[i, first + j] = scale * scale * spread
 
 
 @compiled_in_order
@@ -191,6 +210,7 @@ def filtered_rows(
     table: Plane,
     taps: Taps,
     half_size: int,
+    areas: Plane,
     conserve_flux: Flag,
     first: int,
     out_image: Plane,
@@ -200,8 +220,8 @@ def filtered_rows(
     Positions on a pixel take its original value, as filter and sum cost a rounding.
     """
     phases = table.shape[0] - 1
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             good, iy, ix, fy, fx = locate(u[i, j], v[i, j], half_size, original.shape)
             if not good:
                 continue
@@ -212,8 +232,8 @@ def filtered_rows(
                 by, bx = fy * phases - row_y, fx * phases - row_x
                 y, x = iy + taps[0], ix + taps[0]
                 value = weighted_sum(coefficients, y, x, table, row_y, by, row_x, bx, taps)
-            scale = area_at(u, v, i, j) if conserve_flux else 1.0
-            out_image[i - 1, first + j - 1] = scale * value
+            scale = areas[i, j] if conserve_flux else 1.0
+            out_image[i, first + j] = scale * value
 
 
 @compiled_in_order
@@ -224,6 +244,7 @@ def effective_variance_rows(
     table: Plane,
     taps: Taps,
     half_size: int,
+    areas: Plane,
     conserve_flux: Flag,
     first: int,
     out_variance: Plane,
@@ -235,8 +256,8 @@ def effective_variance_rows(
     size, n_taps, phases = variance.shape, len(taps), table.shape[0] - 1
     whole = (0, n_taps, 0, n_taps)
     wy, wx = np.empty(n_taps), np.empty(n_taps)
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             place = locate(u[i, j], v[i, j], half_size, size)
             good, iy, ix, fy, fx = place
             if not good:
@@ -256,20 +277,20 @@ def effective_variance_rows(
                     _reflect(wx, x, size[1])
                 _square(wy, wx)
                 spread = _sum_part(variance, y, x, wy, wx, part)
-            scale = area_at(u, v, i, j) if conserve_flux else 1.0
-            out_variance[i - 1, first + j - 1] = scale * scale * spread
+            scale = areas[i, j] if conserve_flux else 1.0
+            out_variance[i, first + j] = scale * scale * spread
 
 
 @compiled_in_order
 def bad_rows(bad: Plane, u: Plane, v: Plane, half_size: int, first: int, out_bad: Plane) -> None:
     """Fill rows of the bilinear interpolation of flags."""
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             good, iy, ix, fy, fx = locate(u[i, j], v[i, j], half_size, bad.shape)
             if good:  # the footprint of any kernel has a pixel above and to the right
                 lower = (1.0 - fx) * bad[iy, ix] + fx * bad[iy, ix + 1]
                 upper = (1.0 - fx) * bad[iy + 1, ix] + fx * bad[iy + 1, ix + 1]
-                out_bad[i - 1, first + j - 1] = (1.0 - fy) * lower + fy * upper
+                out_bad[i, first + j] = (1.0 - fy) * lower + fy * upper
 
 
 @compiled_in_order
@@ -284,14 +305,14 @@ def poison_rows(
     out_image: Plane,
 ) -> None:
     """Write NaN where a pixel of the footprint, `taps` from a first one on, is marked."""
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             place = locate(u[i, j], v[i, j], half_size, poison.shape)
             good, iy, ix = place[0:3]
             if good and tiles[iy // TILE, ix // TILE]:
                 part = _part(place, taps[0], taps[1], poison.shape)
                 if _any_bits(poison, iy + taps[0], ix + taps[0], part):
-                    out_image[i - 1, first + j - 1] = np.nan
+                    out_image[i, first + j] = np.nan
 
 
 @compiled_in_order
@@ -314,8 +335,8 @@ def mask_rows(
     footprint, `taps` from a first one on.
     """
     size = mask.shape
-    for i in range(1, u.shape[0]):
-        for j in range(1, u.shape[1]):
+    for i in range(u.shape[0]):
+        for j in range(u.shape[1]):
             place = locate(u[i, j], v[i, j], half_size, size)
             good, iy, ix, fy, fx = place
             if not good:
@@ -335,13 +356,12 @@ def mask_rows(
                     place = rounded(place)
                 part = _part(place, taps[0], taps[1], size)
                 bits |= _any_bits(mask, place[1] + taps[0], place[2] + taps[0], part) & grow
-            out_mask[i - 1, first + j - 1] = bits
+            out_mask[i, first + j] = bits
 
 
 @compiled_in_order
 def finish_rows(
-    u: Plane,
-    v: Plane,
+    areas: Plane,
     no_data: int,
     first: int,
     out_image: Plane,
@@ -353,14 +373,14 @@ def finish_rows(
     n_good, area = 0, 0.0
     has_variance, has_bad = out_variance.shape[0] > 0, out_bad.shape[0] > 0
     for row in range(out_image.shape[0]):
-        for j in range(1, u.shape[1]):
-            column = first + j - 1
+        for j in range(areas.shape[1]):
+            column = first + j
             good = np.isfinite(out_image[row, column])
             if good and has_variance:
                 good = not np.isnan(out_variance[row, column])
             if good:
                 n_good += 1
-                area += area_at(u, v, row + 1, j)
+                area += areas[row, j]
                 continue
             out_image[row, column] = np.nan
             out_mask[row, column] = no_data

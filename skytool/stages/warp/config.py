@@ -46,6 +46,9 @@ class WarpConfig:
         AB magnitude of one unit, with ``units="zeropoint"``.
     surface_brightness : bool
         Keep values per area instead of the flux: no factor for the relative area of pixels.
+    pixel_area : {"centred", "backward"}
+        Whether the area of a target pixel is that between its neighbours on both sides, or that to
+        the neighbours on the left and below, half a pixel off.
     oversample : int or None
         Samples per target pixel and axis; None takes more than one where target pixels are more
         than 1.5 times as wide as those of the detector.
@@ -70,6 +73,7 @@ class WarpConfig:
     units: Units = "auto"
     zeropoint: float | None = None
     surface_brightness: bool = False
+    pixel_area: Literal["centred", "backward"] = "centred"
     oversample: int | None = None
     calib_variance: bool = False
     masked_fraction: bool = False

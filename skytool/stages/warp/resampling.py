@@ -135,6 +135,7 @@ def _resampler(
         mask_kernel=config.mask_kernel or "none",
         grow=int(planes.bitmask(config.grow_planes)),
         conserve_flux=not (config.surface_brightness or prepared.per_area),
+        centred_area=config.pixel_area == "centred",
         oversample=oversample,
         bad=prepared.unusable if config.masked_fraction else None,
     )
