@@ -9,6 +9,7 @@ import numpy as np
 
 from skytool.errors import NothingToDoError
 from skytool.models.exposure import Exposure
+from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.warp.mosaic import Mosaic
@@ -18,6 +19,7 @@ from skytool.stages.warp.resampling import warp_detector
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from astropy.io import fits
     from numpy.typing import NDArray
 
     from skytool.models.background import Background
@@ -82,7 +84,7 @@ class WarpResult:
     Parameters
     ----------
     exposure : Exposure
-        The warp, with the header of the first detector.
+        The warp, with the cards that all detectors have in common.
     n_image : ndarray of int16, shape (ny, nx)
         Detectors that have a value at each pixel.
     masked_fraction : ndarray of float32, shape (ny, nx), or None
@@ -138,6 +140,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
         if visit is None:
             visit = _Visit.beginning(exposure, grid, config)
         visit.planes = visit.planes.with_planes(exposure.mask.bits)
+        visit.header = common_cards(visit.header, exposure.header)
         prepared = prepare(
             exposure, config, visit.unit, visit.planes, background=background, sky=sky
         )
@@ -171,8 +174,8 @@ class _Visit:
 
     Parameters
     ----------
-    first : Exposure
-        The first detector, one pixel of it.
+    header : `~astropy.io.fits.Header`
+        Cards that all detectors have in common.
     unit : FluxUnit
         Unit of the warp.
     planes : Mask
@@ -181,7 +184,7 @@ class _Visit:
         The pixels.
     """
 
-    first: Exposure
+    header: fits.Header
     unit: FluxUnit
     planes: Mask
     mosaic: Mosaic
@@ -195,11 +198,7 @@ class _Visit:
             no_data=planes.bitmask(["NO_DATA"]),
             with_fraction=config.masked_fraction,
         )
-        pixel = np.zeros((1, 1), np.float32)
-        without_pixels = first.with_values(
-            image=pixel, variance=pixel, mask=planes, psf=None, extensions=()
-        )
-        return cls(without_pixels, unit_of_visit(config, first), planes, mosaic)
+        return cls(first.header, unit_of_visit(config, first), planes, mosaic)
 
     def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> WarpResult:
         """Return the warp."""
@@ -213,7 +212,7 @@ class _Visit:
             calibration=(
                 None if zero_point is None else PhotometricCalibration.from_zero_point(zero_point)
             ),
-            header=self.first.header,
+            header=self.header,
             origin=grid.origin,
             name=grid.name,
         )
