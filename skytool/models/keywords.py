@@ -353,20 +353,3 @@ def common_cards(headers: Iterable[fits.Header]) -> fits.Header:
         if not same:
             common.remove(key, ignore_missing=True, remove_all=True)
     return common
-
-
-def common_cards(header: fits.Header, other: fits.Header) -> fits.Header:
-    """Return the cards that two headers have with the same value; commentary cards of the first.
-
-    Parameters
-    ----------
-    header, other : `~astropy.io.fits.Header`
-        Cards of two images, of two detectors of a visit for example.
-    """
-    common = header.copy()
-    for key in dict.fromkeys(header):
-        if key in {"COMMENT", "HISTORY", ""}:
-            continue
-        if key not in other or header[key] != other[key]:
-            common.remove(key, remove_all=True)
-    return common

@@ -140,7 +140,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
         if visit is None:
             visit = _Visit.beginning(exposure, grid, config)
         visit.planes = visit.planes.with_planes(exposure.mask.bits)
-        visit.header = common_cards(visit.header, exposure.header)
+        visit.header = common_cards([visit.header, exposure.header])
         prepared = prepare(
             exposure, config, visit.unit, visit.planes, background=background, sky=sky
         )
