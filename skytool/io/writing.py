@@ -97,6 +97,18 @@ def write_foreign(
                 write_all(file, piece)
 
 
+def write_bytes(output: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:
+    """Write a file that is not FITS, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the output exists, is a terminal, or cannot be written.
+    """
+    with _sink(output, overwrite=overwrite) as file:
+        write_all(file, content)
+
+
 def check_outputs(
     outputs: Iterable[str | os.PathLike[str]],
     inputs: Iterable[str | os.PathLike[str] | FileSpec] = (),

@@ -1,0 +1,1 @@
+"""Pictures of exposures, drawn with matplotlib (the extra ``plot``)."""

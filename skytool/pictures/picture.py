@@ -1,0 +1,307 @@
+"""Panels as one PNG picture."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytool.pictures.colours import mask_colours, pixel_colours
+from skytool.pictures.compass import draw_compass
+from skytool.pictures.scaling import tick_values
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from skytool.pictures.panel import Panel
+    from skytool.pictures.scaling import Scale
+
+_DPI = 100
+_MARGINS = {"left": 58, "right": 96, "top": 48, "bottom": 40}  # around the pixels [px]
+_BAR_WIDTH, _BAR_GAP = 14, 8
+_LEGEND_ROW, _LEGEND_ENTRY = 18, 150
+_NARROWEST = 440  # of a panel, so that its title fits
+_LARGEST_ZOOM = 8
+_FONT = 9
+_INK, _FAINT = "#1c2330", "#5b6472"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Size of the panels of a picture [px of the picture].
+
+    Parameters
+    ----------
+    width, height : int
+        A panel with all that is around its image.
+    image_width, image_height : int
+        Room for the image.
+    """
+
+    width: int
+    height: int
+    image_width: int
+    image_height: int
+
+
+def draw_picture(panels: Sequence[Panel], *, size: tuple[int, int] | None = None) -> bytes:
+    """Return the PNG file of one panel or several.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        In the order of the picture: rows from the top, each from the left.
+    size : (int, int), optional
+        Width and height that the picture may have [px]; images are shown smaller, or with whole
+        pixels repeated, to fill it.
+
+    Returns
+    -------
+    bytes
+        The same for the same panels: neither time nor version are in it.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n_columns = _columns(panels, size)
+    n_rows = -(-len(panels) // n_columns)
+    cell = _cell(panels, n_columns, n_rows, size)
+    width, height = n_columns * cell.width, n_rows * cell.height
+    with style.context("default"):
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        for number, panel in enumerate(panels):
+            row, column = divmod(number, n_columns)
+            corner = column * cell.width, height - (row + 1) * cell.height
+            _Drawing(figure, (width, height), corner, cell).draw(panel)
+        target = io.BytesIO()
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(target, metadata={"Software": None})
+    return target.getvalue()
+
+
+def picture_size(png: bytes) -> tuple[int, int]:
+    """Return width and height of a PNG file [px], from its header (ISO 15948, 11.2.2)."""
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+def _room(size: tuple[int, int] | None, n_panels: int) -> tuple[int, int]:
+    if size is not None:
+        return size
+    return (1000, 900) if n_panels == 1 else (1600, 1200)
+
+
+def _columns(panels: Sequence[Panel], size: tuple[int, int] | None) -> int:
+    """Return how many panels are side by side, so that their images are largest."""
+
+    def magnification(n_columns: int) -> float:
+        n_rows = -(-len(panels) // n_columns)
+        cell = _cell(panels, n_columns, n_rows, size, snug=False)
+        ny, nx = _largest(panels)
+        return min(cell.image_width / nx, cell.image_height / ny)
+
+    most = max(_room(size, len(panels))[0] // _NARROWEST, 1)
+    return max(range(1, min(len(panels), most) + 1), key=magnification)
+
+
+def _largest(panels: Sequence[Panel]) -> tuple[int, int]:
+    return max(p.shape[0] for p in panels), max(p.shape[1] for p in panels)
+
+
+def _cell(
+    panels: Sequence[Panel],
+    n_columns: int,
+    n_rows: int,
+    size: tuple[int, int] | None,
+    *,
+    snug: bool = True,
+) -> _Cell:
+    """Return the size of the panels; if ``snug``, no more than their images need."""
+    room = _room(size, len(panels))
+    side = _MARGINS["left"] + _MARGINS["right"]
+    image_width = max(room[0] // n_columns - side, 64)
+    width = max(image_width + side, _NARROWEST)
+    per_row = max((width - 20) // _LEGEND_ENTRY, 1)
+    rows = max(-(-len(panel.legend) // per_row) for panel in panels)
+    upright = _MARGINS["top"] + _MARGINS["bottom"] + _LEGEND_ROW * rows
+    image_height = max(room[1] // n_rows - upright, 64)
+    if snug:
+        shown = [_shown(panel, image_width, image_height) for panel in panels]
+        image_height, image_width = (max(axis) for axis in zip(*shown, strict=True))
+        width = max(image_width + side, _NARROWEST)
+        rows = max(-(-len(p.legend) // max((width - 20) // _LEGEND_ENTRY, 1)) for p in panels)
+        upright = _MARGINS["top"] + _MARGINS["bottom"] + _LEGEND_ROW * rows
+    return _Cell(width, image_height + upright, image_width, image_height)
+
+
+def _zoom(panel: Panel, width: int, height: int) -> float:
+    """Return the size of a pixel in the picture [px]: a whole number where that is 3 or more."""
+    ny, nx = panel.shape
+    zoom = min(height / ny, width / nx, _LARGEST_ZOOM)
+    return math.floor(zoom) if zoom >= 3 else zoom
+
+
+def _shown(panel: Panel, width: int, height: int) -> tuple[int, int]:
+    """Return the height and width of the image of a panel [px]."""
+    zoom = _zoom(panel, width, height)
+    ny, nx = panel.shape
+    return max(round(ny * zoom), 1), max(round(nx * zoom), 1)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """One panel at its place in the figure, in pixels of the picture."""
+
+    figure: Figure
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    cell: _Cell
+
+    def draw(self, panel: Panel) -> None:
+        """Draw the image, and what is around it."""
+        height, width = _shown(panel, self.cell.image_width, self.cell.image_height)
+        left = _MARGINS["left"] + (self.cell.width - _side() - width) // 2
+        bottom = self.cell.height - _MARGINS["top"] - height
+        factor = max(math.floor(panel.shape[1] / width), 1)
+        reduced = panel.reduced(factor)
+        if reduced is not None:
+            shades, scale = reduced
+            colours = pixel_colours(shades, factor=factor, mask=panel.mask, legend=panel.legend)
+            self._draw_bar(scale, panel.unit, (left + width + _BAR_GAP, bottom, _BAR_WIDTH, height))
+        elif panel.mask is not None:
+            colours = mask_colours(panel.mask, factor=factor, legend=panel.legend)
+        self._draw_image(panel, colours, factor, (left, bottom, width, height))
+        self._write(8, self.cell.height - 10, panel.title, weight="bold", size=_FONT + 1)
+        self._write(8, self.cell.height - 27, panel.subtitle, color=_FAINT)
+        self._draw_legend(panel, bottom - _MARGINS["bottom"])
+
+    def _axes(self, place: tuple[int, int, int, int]) -> Any:
+        """Return axes at a place of the panel: left, bottom, width, height [px]."""
+        left, bottom, width, height = place
+        return self.figure.add_axes(
+            (
+                (self.corner[0] + left) / self.size[0],
+                (self.corner[1] + bottom) / self.size[1],
+                width / self.size[0],
+                height / self.size[1],
+            )
+        )
+
+    def _write(self, x: float, y: float, text: str, **options: Any) -> None:
+        """Write text whose upper left corner is at a place of the panel [px]."""
+        sign = 8.4 if options.get("weight") == "bold" else 6.3
+        self.figure.text(
+            (self.corner[0] + x) / self.size[0],
+            (self.corner[1] + y) / self.size[1],
+            printable(text, (self.cell.width - x) / sign),
+            **{"size": _FONT, "color": _INK, "va": "top", "parse_math": False, **options},
+        )
+
+    def _draw_image(
+        self,
+        panel: Panel,
+        colours: NDArray[np.uint8],
+        factor: int,
+        place: tuple[int, int, int, int],
+    ) -> None:
+        """Draw the pixels, with coordinates at the edges, and the compass over them."""
+        axes = self._axes(place)
+        ny, nx = colours.shape[:2]
+        y0, x0 = panel.origin
+        extent = (x0 - 0.5, x0 + nx * factor - 0.5, y0 - 0.5, y0 + ny * factor - 0.5)
+        axes.imshow(colours, origin="lower", extent=extent, interpolation="auto", aspect="auto")
+        axes.set_xlim(x0 - 0.5, x0 + panel.shape[1] - 0.5)
+        axes.set_ylim(y0 - 0.5, y0 + panel.shape[0] - 0.5)
+        axes.tick_params(labelsize=_FONT - 1, colors=_FAINT, length=3)
+        for spine in axes.spines.values():
+            spine.set_color(_FAINT)
+            spine.set_linewidth(0.6)
+        axes.xaxis.set_major_locator(_whole_ticks(place[2]))
+        axes.yaxis.set_major_locator(_whole_ticks(place[3]))
+        if panel.orientation is not None:
+            zoom = place[2] / panel.shape[1]
+            draw_compass(self._axes(place), panel.orientation, size=place[2:], zoom=zoom)
+
+    def _draw_bar(self, scale: Scale, unit: str, place: tuple[int, int, int, int]) -> None:
+        """Draw the colour bar with its unit."""
+        axes = self._axes(place)
+        axes.imshow(
+            np.linspace(0.0, 1.0, 256)[:, None],
+            cmap="gray",
+            origin="lower",
+            extent=(0, 1, 0, 1),
+            aspect="auto",
+            vmin=0.0,
+            vmax=1.0,
+        )
+        values = tick_values(scale, separation=max(28 / place[3], 0.05))
+        axes.set_yticks(
+            [float(scale.shades(np.array([value]))[0]) for value in values],
+            [f"{value:g}".replace("-", "−") for value in values],
+        )
+        axes.yaxis.tick_right()
+        axes.set_xticks([])
+        axes.tick_params(labelsize=_FONT - 1, colors=_FAINT, length=3)
+        for spine in axes.spines.values():
+            spine.set_color(_FAINT)
+            spine.set_linewidth(0.6)
+        if unit:
+            self._write(place[0], place[1] - 8, unit, size=_FONT - 1)
+
+    def _draw_legend(self, panel: Panel, top: int) -> None:
+        """Draw a patch, the name and the share of every plane, below a height of the panel [px]."""
+        from matplotlib.patches import Rectangle
+
+        per_row = max((self.cell.width - 20) // _LEGEND_ENTRY, 1)
+        for number, entry in enumerate(panel.legend):
+            row, column = divmod(number, per_row)
+            x = 10 + column * _LEGEND_ENTRY
+            y = top - _LEGEND_ROW * row
+            patch = Rectangle(
+                (
+                    (self.corner[0] + x) / self.size[0],
+                    (self.corner[1] + y - 13) / self.size[1],
+                ),
+                12 / self.size[0],
+                11 / self.size[1],
+                facecolor=entry.colour,
+                edgecolor=_FAINT,
+                linewidth=0.5,
+                transform=self.figure.transFigure,
+            )
+            self.figure.add_artist(patch)
+            self._write(x + 17, y - 1, f"{entry.name} {share_text(entry.share)}")
+
+
+def _side() -> int:
+    return _MARGINS["left"] + _MARGINS["right"]
+
+
+def _whole_ticks(length: int) -> Any:
+    """Return what puts marks at round pixel numbers, not closer than their labels are wide."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=max(min(length // 70, 10), 1), integer=True)
+
+
+def share_text(share: float) -> str:
+    """Return a share of pixels in percent, with two digits that count."""
+    percent = 100.0 * share
+    if percent and percent < 0.01:
+        return "<0.01 %"
+    return f"{percent:.{0 if percent >= 10 else 1 if percent >= 1 else 2}f} %"
+
+
+def printable(text: str, length: float) -> str:
+    """Return what the font has signs for, cut to a length [signs]."""
+    shown = "".join(char if char.isprintable() and ord(char) < 0x2500 else "?" for char in text)
+    most = max(math.floor(length), 8)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
