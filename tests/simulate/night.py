@@ -113,7 +113,7 @@ def night_catalogue() -> Catalogue:
         axis_ratio=[0.55, 0.8, 0.65, 0.4],
         angle=[35.0, 110.0, 0.0, 160.0],
     )
-    transient = sources(150.0931, -30.1976, 3.0e4, slope=1.5, visit=TRANSIENT_VISIT)
+    transient = sources(150.0918, -30.1973, 5.0e4, slope=1.5, visit=TRANSIENT_VISIT)
     return stars + bright + galaxies + transient
 
 
