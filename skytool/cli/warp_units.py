@@ -222,8 +222,12 @@ def _unit(
 
 
 def _file_name(visit: str) -> str:
-    """Return the visit as part of a file name."""
-    kept = [char if char.isalnum() or char in "._+-" else "_" for char in visit]
+    """Return the visit as part of a file name; one named after its file loses the suffix."""
+    from skytool.io.filespec import FileSpec
+
+    spec = FileSpec.parse(visit)
+    stem = spec.stem if spec.suffix.startswith(".fit") else visit
+    kept = [char if char.isalnum() or char in "._+-" else "_" for char in stem]
     return "".join(kept).strip("._") or "visit"
 
 
