@@ -39,16 +39,17 @@ $(VENV)/.for-development: pyproject.toml $(VENV)/.for-use
 
 demo: $(VENV)/.for-use  ## Warp the small night of data/fixtures and draw it (the first thing to try)
 	mkdir -p $(DEMO)
-	$(SKYTOOL) warp $(NIGHT)/night/*.fits --like $(NIGHT)/target.hdr -d $(DEMO) -j $(JOBS) --overwrite
-	$(SKYTOOL) info $(DEMO)/warp-105.fits
-	$(SKYTOOL) show $(NIGHT)/night/v105_d1.fits -o $(DEMO)/v105_d1.png --overwrite
-	for visit in 101 102 103 104 105 106; do \
-		$(SKYTOOL) show $(DEMO)/warp-$$visit.fits -o $(DEMO)/warp-$$visit.png --overwrite; done
+	$(SKYTOOL) warp $(NIGHT)/night/*.fits --like $(NIGHT)/target.hdr -d $(DEMO) -j $(JOBS) --overwrite -q
+	$(SKYTOOL) info $(DEMO)/warp-105.fits -q
+	$(SKYTOOL) show $(NIGHT)/night/v105_d1.fits $(NIGHT)/night/v105_d2.fits -o $(DEMO)/inputs-105.png --overwrite -q
+	$(SKYTOOL) show $(DEMO)/warp-105.fits --extension IMAGE,MASK,VARIANCE -o $(DEMO)/warp-105.png --overwrite -q
+	$(SKYTOOL) show $(DEMO)/warp-10?.fits -o $(DEMO)/warps.png --overwrite -q
 	@echo
-	@echo "Six visits of two detectors each, at six angles, are on one grid now:"
-	@echo "  warps     $(DEMO)/warp-101.fits ... $(DEMO)/warp-106.fits"
-	@echo "  pictures  $(DEMO)/warp-101.png ... $(DEMO)/warp-106.png; $(DEMO)/v105_d1.png is an input"
-	@echo "A star beside the largest galaxy is in warp-105.png alone."
+	@echo "Six visits of two detectors, each at an angle of its own, are on one grid now: $(DEMO)/warp-101.fits"
+	@echo "to $(DEMO)/warp-106.fits. Pictures to look at:"
+	@echo "  $(DEMO)/inputs-105.png  both detectors of visit 105, as they were"
+	@echo "  $(DEMO)/warp-105.png    their warp: image, mask and variance"
+	@echo "  $(DEMO)/warps.png       all warps; visit 105 alone has a star at the upper right of the large galaxy"
 
 lint: $(VENV)/.for-development  ## Check format, rules and types of the code
 	$(PY) -m ruff format --check .
