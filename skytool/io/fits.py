@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from skytool.errors import InputError
+from skytool.errors import InputError, SkytoolError
 from skytool.io import structure
 from skytool.io.filespec import FileSpec, extension_text
 from skytool.io.structure import (
@@ -74,7 +74,8 @@ def opened(
     Plain files, ``.gz``, ``.bz2`` and ``.xz`` files (whatever their name), tile-compressed
     extensions, standard input (``-``), pipes and devices are read. Every size that a header
     states is compared with the file first. Pixels have to be taken within the block, best with
-    `image_array`; afterwards the file is closed. Warnings of astropy become log lines.
+    `image_array`; afterwards the file is closed. Warnings of astropy become log lines, and what
+    it raises within the block, because headers and tables are read late, an `InputError`.
 
     Parameters
     ----------
@@ -107,7 +108,9 @@ def opened(
             if spec.extension is not None:
                 selected(hdus, spec)
             yield hdus
-        except (fits.VerifyError, OSError) as error:
+        except Exception as error:
+            if not _is_of_file(error):
+                raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"{spec} cannot be read: {reason[0].rstrip('.')}.") from error
 
@@ -160,7 +163,9 @@ def opened_parts(
         try:
             hdus = stack.enter_context(fits.open(stream, mode="readonly", memmap=False))
             yield {number: hdus[place] for place, number in places.items()}
-        except (fits.VerifyError, OSError) as error:
+        except Exception as error:
+            if not _is_of_file(error):
+                raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"{spec} cannot be read: {reason[0].rstrip('.')}.") from error
 
@@ -262,6 +267,17 @@ def logged_warnings(name: str) -> Iterator[None]:
         warnings.filterwarnings("always", category=AstropyWarning)
         warnings.showwarning = log_or_show
         yield
+
+
+def _is_of_file(error: Exception) -> bool:
+    """Return True for an error of the operating system or one that arose in astropy.io.fits."""
+    if isinstance(error, SkytoolError):
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return isinstance(error, OSError) or module.startswith("astropy.io.fits")
 
 
 def _labels(hdus: fits.HDUList) -> list[str]:

@@ -408,6 +408,25 @@ def test_a_header_that_astropy_cannot_read_is_an_input_error(tmp_path, rng):
         _ = hdus[1].header["GAIN"]
 
 
+def test_a_damaged_description_of_tiles_is_an_input_error(tmp_path, rng):
+    content = as_bytes(fits.CompImageHDU(plane(rng), name="IMAGE", quantize_method=1))
+    damaged = content.replace(b"SUBTRACTIVE_DITHER_1", b"SUBTRACTIVE_DOTHER_1")
+    path = written(tmp_path / "a.fits", damaged)
+    assert damaged != content
+
+    with pytest.raises(InputError, match=r"a\.fits cannot be read: 'SUBTRACTIVE_DOTHER_1'"):
+        names_of(path)
+
+
+def test_mistakes_of_the_program_stay_what_they_are(file):
+    def mistake():
+        with opened(file):
+            return {}["no such key"]
+
+    with pytest.raises(KeyError, match="no such key"):
+        mistake()
+
+
 def test_extensions_are_listed_without_reading_them(file):
     listed = list_extensions(file)
 
