@@ -22,7 +22,7 @@ _MOST_POINTS = 6
 _COARSE_STEP = 128.0
 _SHORTEST_STEP = 8.0  # with denser nodes, exact positions cost hardly more
 _N_CHECKS = 200
-_SLACK = 0.5  # [pixel] beyond the last node, for parts of pixels
+_SLACK = 1.0  # [pixel] beyond the last node, for parts of pixels and for neighbours
 _REACH = 8.0  # [pixel] beyond the source, more than any kernel
 
 
