@@ -137,7 +137,23 @@ def _config(settings: dict[str, Any]) -> WarpConfig:
     for name in ("fill_planes", "bad_planes", "grow_planes"):
         values[name] = parse_planes(",".join(values[name]))
     values["oversample"] = _oversample(settings["oversample"], ctx)
-    return WarpConfig(**values)
+    try:
+        config = WarpConfig(**values)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.", ctx) from error
+    if config.takes_areas:
+        _refuse_unused(("mask_kernel", "oversample", "pixel_area"), config.kernel, ctx)
+    return config
+
+
+def _refuse_unused(names: Sequence[str], kernel: str, ctx: click.Context) -> None:
+    """Refuse options of the command line that a kernel has no use for."""
+    from click.core import ParameterSource
+
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} does nothing with --kernel {kernel}.", ctx)
 
 
 def _oversample(text: str, ctx: click.Context) -> int | None:

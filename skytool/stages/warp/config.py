@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from skytool.core.resampling_kernels import resampling_kernel
+
+_AREA_KERNELS = ("adaptive", "exact")  # those of skytool.core.reprojection, whose import is late
+
 Overlap = Literal["last", "first", "best-variance", "mean"]
 Units = Literal["auto", "njy", "zeropoint", "input"]
 Fill = Literal["interp", "zero", "none"]
@@ -13,6 +17,8 @@ Fill = Literal["interp", "zero", "none"]
 @dataclass(frozen=True)
 class WarpConfig:
     """Settings of `~skytool.stages.warp.warp_visit`.
+
+    A mask kernel that is larger than the kernel is a `ValueError`.
 
     Parameters
     ----------
@@ -78,3 +84,16 @@ class WarpConfig:
     calib_variance: bool = False
     masked_fraction: bool = False
     strip_rows: int = 64
+
+    def __post_init__(self) -> None:
+        if self.takes_areas or not self.mask_kernel:
+            return
+        names = self.mask_kernel, self.kernel
+        if resampling_kernel(names[0]).half_size > resampling_kernel(names[1]).half_size:
+            msg = "the mask kernel {} is larger than the kernel {}".format(*names)
+            raise ValueError(msg)
+
+    @property
+    def takes_areas(self) -> bool:
+        """Whether the kernel averages over areas; mask kernel and samples do not count then."""
+        return self.kernel in _AREA_KERNELS

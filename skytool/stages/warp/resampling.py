@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from skytool.models.geometry import source_positions
 from skytool.stages.warp.mosaic import Mosaic, Strip
 
 if TYPE_CHECKING:
+    from skytool.core.reprojection import AreaResampler
     from skytool.models.geometry import TargetGrid
     from skytool.models.mask import Mask
     from skytool.stages.warp.config import WarpConfig
@@ -71,10 +72,10 @@ def warp_detector(
             config.wcs_step,
             config.wcs_tolerance,
         )
-    oversample = config.oversample or _oversample(pixel_map)
+    oversample = 1 if config.takes_areas else config.oversample or _oversample(pixel_map)
     resampler = _resampler(prepared, pixel_map, config, planes, oversample)
     bad = planes.bitmask(config.bad_planes)
-    good_pixels, area = 0, 0.0
+    good_pixels, resampled, area = 0, 0, 0.0
     for window in _strips(pixel_map.window, config.strip_rows):
         warped = resampler.part(window)
         assert warped.variance is not None  # noqa: S101  there is one to resample
@@ -88,10 +89,11 @@ def warp_detector(
             fraction=warped.bad_fraction,
         )
         good_pixels += mosaic.add(strip, bad=bad, overlap=config.overlap)
+        resampled += warped.n_good
         area += warped.n_good * (warped.mean_area if warped.n_good else 0.0)
     return WarpedDetector(
         good_pixels=good_pixels,
-        area=area / good_pixels if good_pixels else math.nan,
+        area=area / resampled if resampled else math.nan,
         oversample=oversample,
         wcs_step=pixel_map.step,
         wcs_error=pixel_map.max_error,
@@ -123,19 +125,24 @@ def _oversample(pixel_map: PixelMap) -> int:
 
 def _resampler(
     prepared: Prepared, pixel_map: PixelMap, config: WarpConfig, planes: Mask, oversample: int
-) -> Resampler:
+) -> Resampler | AreaResampler:
     """Return what resamples strips of a detector."""
+    sources = prepared.image, prepared.variance, prepared.mask, pixel_map
+    options: dict[str, Any] = {
+        "no_data": int(planes.bitmask(["NO_DATA"])),
+        "grow": int(planes.bitmask(config.grow_planes)),
+        "conserve_flux": not (config.surface_brightness or prepared.per_area),
+        "bad": prepared.unusable if config.masked_fraction else None,
+    }
+    if config.takes_areas:
+        from skytool.core.reprojection import area_resampler
+
+        return area_resampler(config.kernel, *sources, **options)
     return Resampler(
-        prepared.image,
-        prepared.variance,
-        prepared.mask,
-        pixel_map,
-        no_data=int(planes.bitmask(["NO_DATA"])),
+        *sources,
         kernel=config.kernel,
         mask_kernel=config.mask_kernel or "none",
-        grow=int(planes.bitmask(config.grow_planes)),
-        conserve_flux=not (config.surface_brightness or prepared.per_area),
         centred_area=config.pixel_area == "centred",
         oversample=oversample,
-        bad=prepared.unusable if config.masked_fraction else None,
+        **options,
     )
