@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skytool.io.sources import ReadOptions
 
 OWN = "skytool"
-EXPORTS = ("swarp", "jwst", "ccddata")
+EXPORTS = ("swarp", "jwst", "ccddata", "lsst-background")
 COMPRESSIBLE = frozenset({OWN, "jwst"})
 
 BAD_PLANES = "BAD,SAT,CR,EDGE,NO_DATA,SAT_TEMPLATE,UNMASKEDNAN"
@@ -32,7 +32,7 @@ BAD_PLANES = "BAD,SAT,CR,EDGE,NO_DATA,SAT_TEMPLATE,UNMASKEDNAN"
     type=click.Choice((OWN, *EXPORTS), case_sensitive=False),
     default=OWN,
     help="Layout to write. swarp: an image and NAME.weight.fits; jwst: SCI, ERR, DQ; ccddata: an "
-    "image, MASK, UNCERT.",
+    "image, MASK, UNCERT; lsst-background: the background that was subtracted, a list of layers.",
 )
 @click.option(
     "--bad-planes",

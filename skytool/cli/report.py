@@ -86,6 +86,7 @@ class Reporter:
         status: str = "done",
         inputs: Sequence[str] = (),
         warnings: Sequence[str] = (),
+        text: str | None = None,
     ) -> None:
         """Report one output.
 
@@ -104,10 +105,15 @@ class Reporter:
             What it is made from.
         warnings : sequence of str
             What was warned of while it was made.
+        text : str, optional
+            What is printed instead of the row.
         """
         values = {key: _plain(value) for key, value in (metrics or {}).items()}
         entry: dict[str, Any] = {"path": str(path), "status": status, "metrics": values}
         self._line({**entry, "inputs": [*inputs], "warnings": [*warnings]})
+        if text is not None and not self.run.json:
+            click.echo(text)
+            return
         if self.run.json or str(path) == "-":
             return
         if status == "planned":

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_outputs",
+    "checksum_problems",
     "content_key",
     "data_sums",
     "double_array",
@@ -195,6 +196,28 @@ def data_sums(file: str | os.PathLike[str] | FileSpec) -> list[str]:
     with ExitStack() as stack:
         stream, extents = _checked(FileSpec.parse(file), stack)
         return [str(data_sum(stream, extent)) for extent in extents]
+
+
+def checksum_problems(file: str | os.PathLike[str] | FileSpec) -> list[str]:
+    """Return which extensions differ from their CHECKSUM or DATASUM, a sentence for each.
+
+    Cards that are absent are no problem.
+
+    Raises
+    ------
+    InputError
+        As `opened`.
+    """
+    spec = FileSpec.parse(file)
+    problems = []
+    with ExitStack() as stack:
+        stream, extents = _checked(spec, stack)
+        for extent in extents:
+            try:
+                verify_checksums(stream, [extent], spec.file_name)
+            except InputError as error:
+                problems.append(error.message)
+    return problems
 
 
 def content_key(file: str | os.PathLike[str] | FileSpec) -> str:

@@ -210,7 +210,7 @@ class Mask:
             If a bit is set that no card names, or a bit number is impossible.
         """
         bits: dict[str, int] = {}
-        for plane, bit in _declared_bits(header).items():
+        for plane, bit in declared_bits(header).items():
             if not isinstance(bit, int) or isinstance(bit, bool) or not 0 <= bit < N_BITS:
                 raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit}.")
             bits[plane] = bit
@@ -224,7 +224,7 @@ class Mask:
         return cls(np.ascontiguousarray(array, dtype=np.int32), bits)
 
 
-def _declared_bits(header: fits.Header) -> dict[str, object]:
+def declared_bits(header: fits.Header) -> dict[str, object]:
     """Return the bit of every plane that a header names; what is no bit is returned as it is."""
     bits: dict[str, object] = {key[3:]: header[key] for key in header if key.startswith("MP_")}
     if bits:

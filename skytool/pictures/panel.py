@@ -118,7 +118,7 @@ class Panel:
             return None
         blocks = block_means(self.image, factor)
         bad = np.zeros(blocks.shape, np.bool_)
-        if self.mask is not None:
+        if self.mask is not None and self.view.name in _NOISY:
             bad = block_any(self.mask.any_of(_NOT_SKY), factor)
         scale = self.view.scale(blocks, bad)
         return scale.shades(blocks), scale

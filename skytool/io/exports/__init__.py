@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from skytool.io.exports import ccddata, jwst, swarp
+from skytool.io.exports import ccddata, jwst, lsst_background, swarp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +43,7 @@ EXPORTS: dict[str, Export] = {
     "swarp": Export(swarp.paths, swarp.write),
     "jwst": Export(_one, jwst.write, compressible=True),
     "ccddata": Export(_one, ccddata.write),
+    "lsst-background": Export(_one, lsst_background.write),
 }
 """Layouts by the names that ``--to`` takes."""
 
@@ -81,7 +82,7 @@ def export_exposure(
     OutputError
         If a file cannot be written.
     IncompatibleError
-        If a plane is not known.
+        If a plane is not known, or the exposure lacks what the layout holds.
     ValueError
         If the layout cannot be compressed.
     """
