@@ -43,7 +43,9 @@ FORMAT = 1
 PLANE_NAMES = ("IMAGE", "MASK", "VARIANCE")
 """EXTNAME of the extensions 1, 2 and 3."""
 
-_PSF_NAMES = frozenset({"PSF", "PSFCOEFF", "PSFGRID"})
+_PSF_NAMES = frozenset(
+    {"PSF", "PSFCOEFF", "PSFGRID", "PSFCCDS", "CCDPSF", "CCDPSFCOEFF", "CCDPSFGRID"}
+)
 _WCS_TABLES = frozenset({"WCSDVARR", "D2IMARR"})
 _WCS_TABLE_CARDS = re.compile(r"(CPDIS|CPERR|D2IMDIS|D2IMERR)\d+|(DP|D2IM)\d+(\..+)?|AXISCORR")
 _MAGNITUDE = 0.4 * math.log(10.0)  # change of the logarithm of a flux by one magnitude

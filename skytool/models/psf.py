@@ -36,6 +36,7 @@ def psf_from_hdus(
         Extensions of an open file. The PSF is the one called ``extname`` (of version ``extver``);
         if none has this name, the first that holds an image. Its coefficients (``PSFCOEFF``) or
         positions (``PSFGRID``, also ``PSFPOS``: columns X and Y, 0-based) are looked for beside it.
+        A table ``PSFCCDS`` makes it that of a warp or coadd, see `skytool.models.coadd_psf_hdus`.
         An image without PSFKIND is a star in its middle, a stack of them needs positions.
     name : str
         What messages call the file.
@@ -49,6 +50,9 @@ def psf_from_hdus(
         a newer version of the program.
     """
     found = list(hdus)
+    table = _named(found, f"{extname}CCDS", extver)
+    if table is not None:
+        return _coadd(found, table, name=name, extname=extname, extver=extver)
     hdu = _named(found, extname, extver) or next((h for h in found if _is_image(h)), None)
     if hdu is None or not _is_image(hdu):
         raise InputError(f"{name} holds no PSF.")
@@ -73,6 +77,18 @@ def psf_from_hdus(
     except InputError as error:
         raise InputError(f"{where}: {error.message}", hint=error.hint) from error
     raise InputError(f"{where}: PSFKIND {kind!r} is not known.")
+
+
+def _coadd(found: list[Hdu], table: Hdu, *, name: str, extname: str, extver: int) -> Psf:
+    """Return the PSF of a warp or coadd."""
+    from skytool.models.coadd_psf_hdus import coadd_psf_from_hdus
+
+    simple = [hdu for hdu in found if hdu.name in {extname, f"{extname}GRID"}]
+    grid = None
+    if _named(simple, extname, extver) is not None:
+        psf = psf_from_hdus(simple, name=name, extname=extname, extver=extver)
+        grid = psf if isinstance(psf, GridPsf) else None
+    return coadd_psf_from_hdus(table, found, name=name, extname=extname, grid=grid)
 
 
 def _basis(data: NDArray[np.float64], coefficients: Hdu | None, where: str) -> BasisPsf:

@@ -63,6 +63,10 @@ class Psf(ABC):
     def to_hdus(self, *, extname: str = "PSF", extver: int = 1) -> list[Hdu]:
         """Return the extensions that `~skytool.models.psf.psf_from_hdus` reads."""
 
+    def everywhere(self) -> Psf:
+        """Return a PSF that has a star at every position: this one, unless it ends somewhere."""
+        return self
+
     def kernel_image(
         self, *, y: float, x: float, shape: tuple[int, int] | None = None
     ) -> NDArray[np.float64]:
