@@ -141,6 +141,7 @@ def _plane_problems(hdus: fits.HDUList, name: str) -> list[str]:
         return [*problems, f"the planes differ in shape: {listed}."]
     problems += _unit_problems(hdus)
     problems += _coordinate_problems(hdus, name)
+    problems += _name_problems(hdus["MASK"].header)
     try:
         image = image_array(hdus["IMAGE"], name="IMAGE")
         flags = integer_array(hdus["MASK"], name="MASK")

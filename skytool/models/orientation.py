@@ -52,7 +52,8 @@ class SkyOrientation:
     @property
     def position_angle(self) -> float:
         """Direction of the y axis on the sky, from north through east, 0 to 360 [deg]."""
-        return math.degrees(math.atan2(self.matrix[0, 1], self.matrix[1, 1])) % 360.0
+        angle = math.degrees(math.atan2(self.matrix[0, 1], self.matrix[1, 1])) % 360.0
+        return 0.0 if angle == 360.0 else angle  # a tiny negative angle is rounded to 360 itself
 
     @property
     def is_mirrored(self) -> bool:
