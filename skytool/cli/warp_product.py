@@ -22,9 +22,11 @@ _CCDS_PER_VISIT = 1000
 
 def product_fingerprint(task: WarpTask) -> str:
     """Return what changes whenever the product of a task may change."""
+    from skytool.io.fits import content_key
     from skytool.models.provenance import SettingRecord
 
     sums = [member.candidate.digest() for member in task.visit.members]
+    sums += [content_key(file) for _, file in _models(task)]
     grid = task.grid.header_cards().tostring()
     size = ",".join(map(str, task.grid.shape))
     target = [SettingRecord("warp", "target", f"{size} {grid}", "")]
@@ -164,7 +166,23 @@ def _input_records(task: WarpTask, result: WarpResult) -> list[InputRecord]:
     skipped = [
         _input_record(member, status="skipped", reason=reason) for member, reason in task.rejected
     ]
-    return used + skipped
+    return used + skipped + [_model_record(role, file) for role, file in _models(task)]
+
+
+def _models(task: WarpTask) -> list[tuple[str, str]]:
+    """Return the files of backgrounds with what they were for, in the order of the detectors."""
+    from skytool.cli.warp_units import model_files
+
+    pairs = [pair for member in task.visit.members for pair in model_files(task, member).items()]
+    return list(dict.fromkeys(pairs))
+
+
+def _model_record(role: str, file: str) -> InputRecord:
+    """Return the row of a background in a file."""
+    from skytool.io.backgrounds import background_datasum
+    from skytool.io.filespec import FileSpec
+
+    return InputRecord(role=role, file=FileSpec.parse(file).name, datasum=background_datasum(file))
 
 
 def _input_record(member: Member[ExposureSource], **values: Any) -> InputRecord:

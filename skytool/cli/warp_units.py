@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from skytool.cli.outputs import Destination
     from skytool.cli.target import Target
     from skytool.io.sources import ExposureSource, ReadOptions
-    from skytool.models.background import Background
-    from skytool.models.exposure import Exposure
     from skytool.models.geometry import TargetGrid
     from skytool.models.provenance import SettingRecord
     from skytool.stages.warp import Detector, Member, Visit, WarpConfig, WarpResult
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STAGE = "warp"
+STORED = "stored"
 COLUMNS = ("detectors", "good_pixels", "coverage")
 
 
@@ -221,20 +221,36 @@ def _unit(
         output = destination.single()
     else:
         output = destination.named(f"warp-{_file_name(visit.name)}.fits")
-    sources = [member.candidate for member in selected]
     task = WarpTask(
         visit=replace(visit, members=tuple(selected)),
         rejected=tuple(rejected),
         output=str(output),
         **shared,
     )
+    files = [str(path) for member in selected for path in member.candidate.files]
+    models = [file for member in selected for file in model_files(task, member).values()]
     return Unit(
         name=f"visit {visit.name}",
-        inputs=tuple(str(path) for source in sources for path in source.files),
+        inputs=tuple(dict.fromkeys(files + models)),
         outputs=(output,),
         task=task,
-        plan={"detectors": len(sources), "shape": list(shared["grid"].shape)},
+        plan={"detectors": len(selected), "shape": list(shared["grid"].shape)},
+        error=_unreadable(models, run),
     )
+
+
+def _unreadable(files: Sequence[str], run: RunOptions) -> SkytoolError | None:
+    """Return what is wrong with models, where the run goes on in spite of it."""
+    from skytool.io.fits import list_extensions
+
+    try:
+        for file in dict.fromkeys(files):
+            list_extensions(file)
+    except SkytoolError as error:
+        if not run.keep_going:
+            raise
+        return error
+    return None
 
 
 def _file_name(visit: str) -> str:
@@ -265,29 +281,46 @@ def _detectors(task: WarpTask) -> Iterator[Detector]:
 
 def _detector(task: WarpTask, member: Member[ExposureSource]) -> Detector:
     """Read one detector."""
+    from skytool.io.backgrounds import read_background, stored_background
     from skytool.stages.warp import Detector
 
     exposure = member.candidate.read()
-    skies = [
-        None if name is None else _background(name, member, exposure)
-        for name in (task.add_background, task.sky_correction)
-    ]
-    return Detector(exposure, *skies)
+    files = model_files(task, member)
+    models = {role: read_background(file) for role, file in files.items()}
+    if task.add_background == STORED:
+        models["background"] = stored_background(exposure)
+    return Detector(exposure, models.get("background"), models.get("sky"))
 
 
-def _background(name: str, member: Member[ExposureSource], exposure: Exposure) -> Background:
-    """Return the model that an option names for a detector."""
-    from skytool.io.backgrounds import read_background
+def model_files(task: WarpTask, member: Member[ExposureSource]) -> dict[str, str]:
+    """Return the files of the models for a detector, by what is done with them.
 
-    if name == "stored":
-        from skytool.models.background_hdus import background_from_hdus
+    Parameters
+    ----------
+    task : WarpTask
+        Names the models.
+    member : Member
+        The detector.
 
-        return background_from_hdus(exposure.extensions, name=exposure.name)
+    Returns
+    -------
+    dict of str to str
+        Of ``background``, which is added, and ``sky``, which is subtracted, those that are in
+        files.
+    """
     seen = member.observation
-    path = member.candidate.path.name.split(".fits")[0]
-    for key, value in {"stem": path, "visit": seen.visit, "detector": seen.detector}.items():
-        name = name.replace(f"{{{key}}}", str(value))
-    return read_background(name)
+    parts = {
+        "{stem}": member.candidate.spec.stem,
+        "{visit}": seen.visit,
+        "{detector}": seen.detector_name if seen.detector is None else str(seen.detector),
+    }
+    added = None if task.add_background == STORED else task.add_background
+    names = {"background": added, "sky": task.sky_correction}
+    return {
+        role: re.sub(r"\{(stem|visit|detector)\}", lambda match: parts[match[0]], name)
+        for role, name in names.items()
+        if name is not None
+    }
 
 
 def _metrics(result: WarpResult) -> dict[str, Any]:
