@@ -36,7 +36,7 @@ class AreaResampler(ABC):
     Parameters
     ----------
     image, variance, mask, pixel_map, no_data, grow, conserve_flux, bad, extras
-        As for `skytool.core.resample.resample`.
+        As for `skytool.core.resample.Resampler`.
     """
 
     _block: tuple[int, int]

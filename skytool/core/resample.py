@@ -85,24 +85,8 @@ class Resampled:
     mean_area: float
 
 
-def resample(
-    image: Plane,
-    variance: Plane | None,
-    mask: NDArray[np.int32] | None,
-    pixel_map: Positions,
-    *,
-    no_data: int,
-    kernel: str = "lanczos3",
-    mask_kernel: str = "bilinear",
-    grow: int = 0,
-    conserve_flux: bool = True,
-    centred_area: bool = True,
-    oversample: int = 1,
-    bad: NDArray[np.bool_] | None = None,
-    extras: Sequence[Plane] = (),
-    window: Window | None = None,
-) -> Resampled:
-    """Resample an image with its variance and mask.
+class Resampler:
+    """An image ready to be resampled part by part, so that no part needs more memory than it has.
 
     Parameters
     ----------
@@ -139,13 +123,6 @@ def resample(
     extras : sequence of ndarray, shape (ny, nx)
         Further images to resample like `image`, such as realisations of its noise. Their values
         do not decide which pixels are good.
-    window : Window, optional
-        Part of the target to make; all of it by default.
-
-    Returns
-    -------
-    Resampled
-        Planes of the window's shape.
 
     Raises
     ------
@@ -156,33 +133,9 @@ def resample(
     -----
     At a position with the weights ``w_i`` of unit sum and the area `A` of a target pixel in
     source pixels, the value is ``A sum(w_i I_i)``, the variance ``A^2 sum(w_i^2 V_i)``. `A` is the
-    area of a parallelogram between neighbours. A pixel is good if all taps
-    lie on the source; taps of zero weight contribute nothing, so that a shift by whole pixels is
-    a copy. The variance describes single pixels; neighbours are correlated, see
-    `predicted_noise`.
-    """
-    resampler = Resampler(
-        image,
-        variance,
-        mask,
-        pixel_map,
-        no_data=no_data,
-        kernel=kernel,
-        mask_kernel=mask_kernel,
-        grow=grow,
-        conserve_flux=conserve_flux,
-        centred_area=centred_area,
-        oversample=oversample,
-        bad=bad,
-        extras=extras,
-    )
-    return resampler.part(window)
-
-
-class Resampler:
-    """An image ready to be resampled part by part, so that no part needs more memory than it has.
-
-    Parameters are those of `resample`.
+    area of a parallelogram between neighbours. A pixel is good if all taps lie on the source; taps
+    of zero weight contribute nothing, so that a shift by whole pixels is a copy. The variance
+    describes single pixels; neighbours are correlated, see `predicted_noise`.
     """
 
     def __init__(
@@ -235,6 +188,32 @@ class Resampler:
             n_good=n_good,
             mean_area=area / n_good if n_good else float("nan"),
         )
+
+
+def resample(
+    image: Plane,
+    variance: Plane | None,
+    mask: NDArray[np.int32] | None,
+    pixel_map: Positions,
+    *,
+    window: Window | None = None,
+    **options: Any,
+) -> Resampled:
+    """Resample an image with its variance and mask at once.
+
+    Parameters
+    ----------
+    image, variance, mask, pixel_map, **options
+        As for `Resampler`.
+    window : Window, optional
+        Part of the target to make; all of it by default.
+
+    Returns
+    -------
+    Resampled
+        Planes of the window's shape.
+    """
+    return Resampler(image, variance, mask, pixel_map, **options).part(window)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Compiled loops of resampling: weighted sums of the source pixels around every position.
 
-Every loop takes the positions of some target rows: `u` and `v` hold the source columns and rows
-[pixel] of the target's pixels with the row and the column before them, shape
-``(n_rows + 1, n_columns + 1)``. Results go to rows of the target from the column `first` on.
+Every loop takes some target rows: `u` and `v` hold the source columns and rows [pixel] of the
+target's pixels, `areas` their source areas [pixel], all of shape ``(n_rows, n_columns)``. Results
+go to rows of the target from the column `first` on.
 """
 
 from __future__ import annotations

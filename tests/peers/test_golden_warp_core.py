@@ -96,6 +96,7 @@ def test_every_run_is_reproduced_to_float32_rounding(golden, parameters, sources
             mask,
             pixel_map,
             no_data=NO_DATA,
+            centred_area=False,
             kernel=run["kernel"],
             mask_kernel=run["mask"],
             grow=int(run["grow"]),
@@ -113,7 +114,9 @@ def test_the_same_grid_is_a_copy_that_spreads_nothing(golden, parameters, source
     key = next(key for key in runs_in(golden) if f"_same_lanczos3_m-bilinear_il{step}_" in key)
     pixel_map = linear_map(wcs, parameters["destinations"]["same"], step=step)
 
-    result = resample(image, variance, mask, pixel_map, no_data=NO_DATA, grow=EDGE)
+    result = resample(
+        image, variance, mask, pixel_map, no_data=NO_DATA, grow=EDGE, centred_area=False
+    )
 
     # there the sine of a multiple of pi is 1e-16 instead of zero, which is enough to spread
     # lost pixels and the bits of EDGE over the whole footprint
@@ -142,6 +145,7 @@ def test_the_defaults_of_the_warper_are_reproduced(golden, parameters, sources):
         mask,
         linear_map(wcs, target, step=10),
         no_data=NO_DATA,
+        centred_area=False,
         grow=parameters["warper_config_default"]["growFullMask"],
     )
 
@@ -157,7 +161,7 @@ def test_our_own_interpolation_of_positions_is_at_least_as_good_as_exact_ones(
     ours = celestial_map(wcs, target, source_shape=image.shape)
     key = next(key for key in runs_in(golden) if "_farcrval_lanczos3_m-bilinear_il0_" in key)
 
-    result = resample(image, variance, mask, ours, no_data=NO_DATA, grow=EDGE)
+    result = resample(image, variance, mask, ours, no_data=NO_DATA, grow=EDGE, centred_area=False)
 
     planes = (golden[f"{key}_{plane}"] for plane in ("img", "var", "msk"))
     assert_same(result, *planes, tolerance=2e-6)
