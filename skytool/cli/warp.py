@@ -147,6 +147,20 @@ _PIXEL_OPTIONS = (
         help="Subtract a model of the sky, named like that of --add-background.",
     ),
     click.option(
+        "--psf-overlap",
+        type=click.Choice(["taken", "all"]),
+        default="taken",
+        help="PSF where several detectors see a star: that of the detector the pixels are taken "
+        "from, or the mean of all.",
+    ),
+    click.option(
+        "--psf-shift",
+        type=click.Choice(["model", "lanczos5"]),
+        default="model",
+        help="How the PSF of a detector gets its place between pixels: by its model, or by "
+        "resampling its image.",
+    ),
+    click.option(
         "--masked-fraction",
         is_flag=True,
         help="Also write the fraction of every pixel that comes from unusable ones.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Image = NDArray[np.float64]
-    ToSource = Callable[[ArrayLike, ArrayLike], tuple[Image, Image]]
+    Positions = Callable[[Image, Image], tuple[Image, Image]]
 
 _DOWN, _RIGHT = np.array([-0.5, 0.5, 0.0, 0.0]), np.array([0.0, 0.0, -0.5, 0.5])
 _ORDERS = (1, 3, 5, 7, 9)
 _N_NODES = 14
-_N_CHECKS = 40
-_SEED = 19370203
+_N_CHECKS = 9  # no node of one number is a node of the other, but for the middle
+_REACH = 8.0  # [pixel]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class PolynomialMap:
     @classmethod
     def fit(
         cls,
-        to_source: ToSource,
+        positions: Positions,
         start: tuple[int, int],
         shape: tuple[int, int],
         source_shape: tuple[int, int],
@@ -70,9 +70,9 @@ class PolynomialMap:
 
         Parameters
         ----------
-        to_source : function
-            ``to_source(x, y) -> (u, v)``: source columns and rows of target columns and rows
-            [pixel], NaN where there is none.
+        positions : function
+            ``positions(y, x) -> (u, v)``: source columns and rows of all pairs of ascending target
+            rows and columns [pixel], NaN where there is none.
         start, shape : tuple of int
             The window, of at least one pixel.
         source_shape : tuple of int
@@ -90,33 +90,22 @@ class PolynomialMap:
         Least squares at the nodes of Chebyshev polynomials, which is nearly the best polynomial
         for a smooth map. Where none keeps the tolerance, the one of smallest error is taken.
         """
-        nodes = np.cos(np.pi * (np.arange(_N_NODES) + 0.5) / _N_NODES)
-        down, right = np.meshgrid(nodes, nodes, indexing="ij")
-        checks = 2.0 * np.random.default_rng(_SEED).random((2, _N_CHECKS)) - 1.0
-        y, x = (
-            first + (size * (scaled + 1.0) - 1.0) / 2.0
-            for first, size, scaled in zip(
-                start,
-                shape,
-                (np.append(down, checks[0]), np.append(right, checks[1])),
-                strict=True,
-            )
-        )
-        u, v = to_source(x, y)
-        near = _near(v, source_shape[0]) & _near(u, source_shape[1])
-        fitted = near & (np.arange(y.size) < nodes.size**2)
+        at_nodes = _sampled(positions, start, shape, source_shape, _N_NODES)
+        between = _sampled(positions, start, shape, source_shape, _N_CHECKS)
         best: Self | None = None
         for order in _ORDERS:
             degrees = term_degrees(order)
-            if fitted.sum() < len(degrees):
+            if len(at_nodes.y) < len(degrees):
                 break
-            terms = _terms(start, shape, order, y, x)
-            factors = [np.linalg.lstsq(terms[fitted], w[fitted], rcond=None)[0] for w in (v, u)]
-            errors = np.hypot(*(terms @ f - w for f, w in zip(factors, (v, u), strict=True)))
-            error = float(errors[near].max())
+            terms = _terms(start, shape, order, at_nodes)
+            factors = np.linalg.lstsq(terms, np.stack([at_nodes.v, at_nodes.u], 1), rcond=None)[0]
+            error = _largest_error(terms @ factors, at_nodes)
+            if len(between.y):
+                fitted = _terms(start, shape, order, between) @ factors
+                error = max(error, _largest_error(fitted, between))
             if best is None or error < best.max_error:
                 coefficients = np.zeros((2, order + 1, order + 1))
-                coefficients[:, degrees[:, 0], degrees[:, 1]] = factors
+                coefficients[:, degrees[:, 0], degrees[:, 1]] = factors.T
                 best = cls(start, shape, coefficients, error)
             if error <= tolerance:
                 break
@@ -160,15 +149,44 @@ class PolynomialMap:
         return replace(self, start=(self.start[0] + dy, self.start[1] + dx))
 
 
-def _near(position: Image, size: int) -> NDArray[np.bool_]:
-    """Return where positions along an axis are on the source or near to it."""
+class _Sample(NamedTuple):
+    """Target positions and their source positions, shape ``(n,)`` [pixel]."""
+
+    y: Image
+    x: Image
+    v: Image
+    u: Image
+
+
+def _sampled(
+    positions: Positions,
+    start: tuple[int, int],
+    shape: tuple[int, int],
+    source_shape: tuple[int, int],
+    n: int,
+) -> _Sample:
+    """Return the map at the nodes of degree n that lie on the source or near to it."""
+    nodes = np.cos(np.pi * (np.arange(n)[::-1] + 0.5) / n)
+    rows, columns = (
+        first + (size * (nodes + 1.0) - 1.0) / 2.0 for first, size in zip(start, shape, strict=True)
+    )
+    u, v = positions(rows, columns)
+    near = np.ones(u.shape, dtype=bool)
     with np.errstate(invalid="ignore"):
-        return np.asarray((position > -0.5 * size - 8.0) & (position < 1.5 * size + 8.0))
+        for place, size in ((v, source_shape[0]), (u, source_shape[1])):
+            near &= (place > -0.5 * size - _REACH) & (place < 1.5 * size + _REACH)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    return _Sample(y[near], x[near], v[near], u[near])
 
 
-def _terms(start: tuple[int, int], shape: tuple[int, int], order: int, y: Image, x: Image) -> Image:
+def _largest_error(fitted: Image, sample: _Sample) -> float:
+    """Return the largest distance of fitted source positions, shape ``(n, 2)``, from the true."""
+    return float(np.hypot(fitted[:, 0] - sample.v, fitted[:, 1] - sample.u).max())
+
+
+def _terms(start: tuple[int, int], shape: tuple[int, int], order: int, sample: _Sample) -> Image:
     """Return all terms of an order at positions, shape ``(n, n_terms)``."""
-    y_terms = axis_terms(order, y - start[0], shape[0])
-    x_terms = axis_terms(order, x - start[1], shape[1])
+    y_terms = axis_terms(order, sample.y - start[0], shape[0])
+    x_terms = axis_terms(order, sample.x - start[1], shape[1])
     p, q = term_degrees(order).T
     return np.asarray(y_terms[:, p] * x_terms[:, q])

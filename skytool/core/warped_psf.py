@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.resampling_kernels import PHASES, resampling_kernel
+from skytool.core.pixel_map import Window
+from skytool.core.resampling_kernels import resampling_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.resampling_kernels import ResamplingKernel
-
     Image = NDArray[np.float64]
     Vector = NDArray[np.float64]
+
+AREA_KERNELS = ("exact", "adaptive")  # of skytool.core.reprojection, which is imported late
 
 LARGEST_COEFFICIENT = 200.0
 """Pixels of the source per pixel of the target from which a map is taken for an error."""
@@ -95,7 +96,8 @@ def warped_star(
     rows, columns : ndarray of float64, shape (n_y,) and (n_x,)
         Target pixels, counted from the centre of the star [pixel].
     kernel : str
-        Name of the resampling kernel, see `resampling_kernel`.
+        Name of the resampling kernel, see `resampling_kernel`, or one of ``AREA_KERNELS`` of
+        `skytool.core.reprojection`, which know no samples.
     oversample : int
         Samples per target pixel and axis that are averaged.
 
@@ -109,6 +111,8 @@ def warped_star(
     ValueError
         If the kernel is unknown.
     """
+    if kernel in AREA_KERNELS:
+        return _averaged_over_areas(stamp, matrix, y, x, rows, columns, kernel)
     weights = resampling_kernel(kernel)
     # where an image is filtered first, a step at the edge of the stamp rings a few pixels further
     pad = weights.half_size + (_RINGING if weights.prefilter else 1)
@@ -117,38 +121,60 @@ def warped_star(
         from skytool.core.spline_filter import spline_coefficients
 
         samples = spline_coefficients(samples)
-    offsets = (np.arange(oversample) + 0.5) / oversample - 0.5
+    from skytool.core.warped_psf_loops import resampled_lattice
+
     total = np.zeros((rows.size, columns.size))
+    offsets = (np.arange(oversample) + 0.5) / oversample - 0.5
+    nearest = weights.name == "nearest"
     for dy, dx in itertools.product(offsets, offsets):
-        down, right = (rows + dy)[:, np.newaxis], (columns + dx)[np.newaxis, :]
-        v = y + matrix[0, 0] * down + matrix[0, 1] * right
-        u = x + matrix[1, 0] * down + matrix[1, 1] * right
-        total += _at_positions(samples, weights, v + pad, u + pad)
+        resampled_lattice(
+            np.ascontiguousarray(samples),
+            weights.table,
+            weights.taps[0],
+            nearest,
+            np.ascontiguousarray(matrix, dtype=np.float64),
+            float(y + pad),
+            float(x + pad),
+            rows + dy,
+            columns + dx,
+            total,
+        )
     return total / oversample**2
 
 
-def _at_positions(samples: Image, kernel: ResamplingKernel, v: Image, u: Image) -> Image:
-    """Return resampled values at rows `v` and columns `u`; zero where taps leave the samples."""
-    h, w = samples.shape
-    taps = np.array(kernel.taps)
-    first_y, first_x = np.floor(v), np.floor(u)
-    low, high = -taps[0], taps[-1]
-    inside = (first_y >= low) & (first_y < h - high) & (first_x >= low) & (first_x < w - high)
-    along_y = _weights(kernel, v - first_y)
-    along_x = _weights(kernel, u - first_x)
-    at_y = np.where(inside, first_y, low).astype(np.intp)[..., np.newaxis] + taps
-    at_x = np.where(inside, first_x, low).astype(np.intp)[..., np.newaxis] + taps
-    pixels = samples[at_y[..., :, np.newaxis], at_x[..., np.newaxis, :]]
-    lines = np.einsum("yxkl,yxl->yxk", pixels, along_x)
-    return np.where(inside, np.einsum("yxk,yxk->yx", lines, along_y), 0.0)
+class _AffinePositions:
+    """Source positions of a lattice of target pixels under an affine map."""
+
+    def __init__(self, matrix: Image, y: float, x: float, rows: Vector, columns: Vector) -> None:
+        self.shape = rows.size, columns.size
+        self.window = Window(0, rows.size, 0, columns.size)
+        self._matrix = matrix
+        self._center = y, x
+        self._first = rows[0], columns[0]
+
+    def positions(self, y: Vector, x: Vector) -> tuple[Image, Image]:
+        """Return source columns and rows of all pairs of rows and columns of the lattice."""
+        down = (y + self._first[0])[:, np.newaxis]
+        right = (x + self._first[1])[np.newaxis, :]
+        v, u = (
+            center + line[0] * down + line[1] * right
+            for center, line in zip(self._center, self._matrix, strict=True)
+        )
+        return u, v
+
+    def columns(self, y_start: int, y_stop: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return the columns that may see the source, which are all."""
+        return 0, self.shape[1]
 
 
-def _weights(kernel: ResamplingKernel, fraction: Image) -> NDArray[np.float64]:
-    """Return the weights of all taps at sub-pixel fractions, along a new last axis."""
-    if kernel.name == "nearest":
-        fraction = np.where(fraction < 0.5, 0.0, 1.0)
-    position = fraction * PHASES
-    row = np.minimum(position.astype(np.intp), PHASES - 1)
-    below = kernel.table[row]
-    part = (position - row)[..., np.newaxis]
-    return np.asarray(below + part * (kernel.table[row + 1] - below), dtype=np.float64)
+def _averaged_over_areas(
+    stamp: Image, matrix: Image, y: float, x: float, rows: Vector, columns: Vector, kernel: str
+) -> Image:
+    """Resample the image of a star by areas of pixels."""
+    from skytool.core.reprojection import area_resampler
+
+    reach = np.abs(matrix) @ np.array([np.abs(rows).max() + 6.0, np.abs(columns).max() + 6.0])
+    pad = int(np.ceil(reach.max()))  # a pixel that is partly off the source has no value
+    positions = _AffinePositions(matrix, y + pad, x + pad, rows, columns)
+    resampler = area_resampler(kernel, np.pad(stamp, pad), None, None, positions, no_data=0)
+    return np.nan_to_num(np.asarray(resampler.part().image, dtype=np.float64))

@@ -31,6 +31,7 @@ import numpy as np
 
 from skytool.core.polynomial_map import PolynomialMap
 from skytool.core.resampling_kernels import KERNEL_NAMES
+from skytool.core.warped_psf import AREA_KERNELS
 from skytool.errors import InputError
 from skytool.models.coadd_psf import CoaddPsf
 from skytool.models.exposure import Origin
@@ -187,7 +188,11 @@ def _input(
     y_map, x_map = real("MAPY"), real("MAPX")
     n = math.isqrt(y_map.size)
     kernel, shift = str(columns["KERNEL"][row]), str(columns["SHIFT"][row])
-    if kernel not in KERNEL_NAMES or shift not in get_args(Shift) or min(nx, ny) < 1:
+    if (
+        kernel not in (*KERNEL_NAMES, *AREA_KERNELS)
+        or shift not in get_args(Shift)
+        or min(nx, ny) < 1
+    ):
         raise ValueError(f"row {row + 1} has {kernel}, {shift} and a window of {nx} x {ny}")
     y_start, y_stop, x_start, x_stop = real("REGION").tolist()
     x_center, y_center = real("CENTER").tolist()

@@ -13,16 +13,16 @@ from skytool.core.warped_psf import warped_shape, warped_star
 from skytool.errors import AlgorithmError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.models.geometry import TargetGrid
+    from skytool.core.pixel_map import Window
     from skytool.models.psf_base import Psf
 
     Image = NDArray[np.float64]
     Vector = NDArray[np.float64]
+    Positions = Callable[[Vector, Vector], tuple[Image, Image]]
 
 Shift = Literal["model", "lanczos5"]
 
@@ -89,24 +89,25 @@ class PsfInput:
     def of_detector(
         cls,
         psf: Psf,
-        wcs: WCS,
+        positions: Positions,
+        window: Window,
         shape: tuple[int, int],
-        grid: TargetGrid,
         region: tuple[float, float, float, float],
         **values: object,
     ) -> Self | None:
-        """Return the record of a detector that was resampled to a grid.
+        """Return the record of a detector that was resampled.
 
         Parameters
         ----------
         psf : Psf
             PSF of the detector; of one that ends somewhere, the form for all positions is taken.
-        wcs : `~astropy.wcs.WCS`
-            Celestial coordinates of the detector.
+        positions : function
+            ``positions(y, x) -> (u, v)``: columns and rows of the detector of all pairs of
+            ascending rows and columns of the warp [pixel].
+        window : Window
+            Pixels of the warp that may see the detector.
         shape : tuple of int
             Shape ``(ny, nx)`` of the detector.
-        grid : TargetGrid
-            The grid of the warp.
         region : tuple of float
             As for the class.
         **values
@@ -115,16 +116,13 @@ class PsfInput:
         Returns
         -------
         PsfInput or None
-            None if the detector does not reach the grid.
+            None if the detector does not reach the warp.
         """
-        from skytool.models.geometry import source_positions
-
-        window = _window(wcs, shape, grid)
-        if window is None:
+        if 0 in window.shape:
             return None
-        to_source = source_positions(grid.wcs, wcs, source_shape=shape)
+        start = window.y_start, window.x_start
         try:
-            pixel_map = PolynomialMap.fit(to_source, *window, shape)
+            pixel_map = PolynomialMap.fit(positions, start, window.shape, shape)
         except ValueError:
             return None
         entry = cls(psf.everywhere(), pixel_map, region, **values)  # type: ignore[arg-type]
@@ -255,26 +253,3 @@ def _placed(star: Image, shape: tuple[int, int], first: Sequence[int]) -> Image:
         out_of.append(slice(start - place, stop - place))
     result[tuple(into)] = star[tuple(out_of)]
     return result
-
-
-def _window(
-    wcs: WCS, shape: tuple[int, int], grid: TargetGrid
-) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Return the part of a grid that may see a detector: first pixel and shape."""
-    from skytool.models.geometry import source_positions
-
-    ny, nx = shape
-    y, x = np.meshgrid(
-        np.linspace(-0.5, ny - 0.5, 9), np.linspace(-0.5, nx - 0.5, 9), indexing="ij"
-    )
-    columns, rows = source_positions(wcs, grid.wcs, source_shape=grid.shape)(x, y)
-    start, sides = [], []
-    for places, size in ((rows, grid.shape[0]), (columns, grid.shape[1])):
-        known = np.isfinite(places).all()
-        first = max(math.floor(places.min()) - 1, 0) if known else 0
-        stop = min(math.ceil(places.max()) + 2, size) if known else size
-        if stop <= first:
-            return None
-        start.append(first)
-        sides.append(stop - first)
-    return (start[0], start[1]), (sides[0], sides[1])

@@ -62,6 +62,12 @@ class WarpConfig:
         Add the error of the photometric calibration to the variance.
     masked_fraction : bool
         Also return the fraction of each pixel that comes from unusable pixels.
+    psf_overlap : {"taken", "all"}
+        Whether the PSF, where several detectors see a star, is that of the detector from which
+        ``overlap`` takes the pixel, or the mean of all.
+    psf_shift : {"model", "lanczos5"}
+        How the PSF of a detector gets its place between pixels: by its model, or by resampling
+        its image in the middle of a pixel.
     strip_rows : int
         Rows of the target that are worked on at once; bounds the memory.
     """
@@ -83,6 +89,8 @@ class WarpConfig:
     oversample: int | None = None
     calib_variance: bool = False
     masked_fraction: bool = False
+    psf_overlap: Literal["taken", "all"] = "taken"
+    psf_shift: Literal["model", "lanczos5"] = "model"
     strip_rows: int = 64
 
     def __post_init__(self) -> None:

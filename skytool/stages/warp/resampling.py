@@ -34,8 +34,17 @@ class WarpedDetector:
     good_pixels: int
     area: float
     oversample: int
-    wcs_step: float
-    wcs_error: float
+    pixel_map: PixelMap
+
+    @property
+    def wcs_step(self) -> float:
+        """Spacing of the exact positions [pixel]; 0 if all are."""
+        return self.pixel_map.step
+
+    @property
+    def wcs_error(self) -> float:
+        """Largest error found of an interpolated position [pixel]."""
+        return self.pixel_map.max_error
 
 
 def warp_detector(
@@ -95,8 +104,7 @@ def warp_detector(
         good_pixels=good_pixels,
         area=area / resampled if resampled else math.nan,
         oversample=oversample,
-        wcs_step=pixel_map.step,
-        wcs_error=pixel_map.max_error,
+        pixel_map=pixel_map,
     )
 
 

@@ -14,6 +14,7 @@ from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
+from skytool.stages.warp.psf import PsfGatherer
 from skytool.stages.warp.resampling import warp_detector
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class WarpResult:
     Parameters
     ----------
     exposure : Exposure
-        The warp, with the cards that all detectors have in common.
+        The warp, with the cards that all detectors have in common, and a PSF if all have one.
     n_image : ndarray of int16, shape (ny, nx)
         Detectors that have a value at each pixel.
     masked_fraction : ndarray of float32, shape (ny, nx), or None
@@ -144,9 +145,10 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
         prepared = prepare(
             exposure, config, visit.unit, visit.planes, background=background, sky=sky
         )
-        calibration, name = exposure.calibration, exposure.name
+        calibration, name, psf = exposure.calibration, exposure.name, exposure.psf
         del exposure  # its pixels are not needed while those of the warp are made
         warped = warp_detector(prepared, grid, config, visit.planes, visit.mosaic)
+        visit.psfs.add(psf, prepared, warped)
         reports.append(
             DetectorReport(
                 name=name,
@@ -162,7 +164,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
                 wcs_error=warped.wcs_error,
             )
         )
-        del prepared  # before the next detector is read
+        del prepared, warped  # before the next detector is read
     if visit is None or not any(report.good_pixels for report in reports):
         raise NothingToDoError(f"no exposure gives a value to any pixel of {grid.name}.")
     return visit.result(grid, tuple(reports))
@@ -182,12 +184,15 @@ class _Visit:
         A mask of one pixel with the planes of all detectors.
     mosaic : Mosaic
         The pixels.
+    psfs : PsfGatherer
+        PSFs of the detectors.
     """
 
     header: fits.Header
     unit: FluxUnit
     planes: Mask
     mosaic: Mosaic
+    psfs: PsfGatherer
 
     @classmethod
     def beginning(cls, first: Exposure, grid: TargetGrid, config: WarpConfig) -> _Visit:
@@ -198,7 +203,8 @@ class _Visit:
             no_data=planes.bitmask(["NO_DATA"]),
             with_fraction=config.masked_fraction,
         )
-        return cls(first.header, unit_of_visit(config, first), planes, mosaic)
+        unit = unit_of_visit(config, first)
+        return cls(first.header, unit, planes, mosaic, PsfGatherer(config))
 
     def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> WarpResult:
         """Return the warp."""
@@ -212,6 +218,7 @@ class _Visit:
             calibration=(
                 None if zero_point is None else PhotometricCalibration.from_zero_point(zero_point)
             ),
+            psf=self.psfs.result(grid.shape),
             header=self.header,
             origin=grid.origin,
             name=grid.name,
