@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
 
 from skytool.models.provenance import InputRecord, config_table, fingerprint, inputs_table
-from skytool.models.records import CcdRecord, VisitRecord, records_table
+from skytool.models.records import CcdRecord, VisitRecord, records_table, with_unique_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from skytool.cli.warp_units import WarpTask
     from skytool.io.sources import ExposureSource
+    from skytool.models.exposure import Exposure
     from skytool.models.observation import Observation
     from skytool.stages.warp import DetectorReport, Member, WarpResult
 
@@ -45,7 +49,11 @@ def write_warp(task: WarpTask, result: WarpResult) -> None:
     from skytool.models.exposure_hdus import primary_header, to_hdus
     from skytool.models.provenance import history_line
 
-    exposure = result.exposure
+    ccds = with_unique_ids(
+        _ccd_record(task, member, report)
+        for member, report in zip(task.visit.members, result.detectors, strict=True)
+    )
+    exposure = _identified(result.exposure, ccds)
     kernel = task.config.kernel
     used = len(result.detectors)
     primary = primary_header(
@@ -60,10 +68,6 @@ def write_warp(task: WarpTask, result: WarpResult) -> None:
     if result.masked_fraction is not None:
         header = task.grid.header_cards()
         hdus.append(fits.ImageHDU(result.masked_fraction, name="FRACMASK", header=header))
-    ccds = [
-        _ccd_record(task, member, report)
-        for member, report in zip(task.visit.members, result.detectors, strict=True)
-    ]
     hdus += [
         records_table([_visit_record(task, result, ccds)], "VISITS"),
         records_table(ccds, "CCDS"),
@@ -71,6 +75,18 @@ def write_warp(task: WarpTask, result: WarpResult) -> None:
         config_table(task.settings),
     ]
     write_hdus(task.output, hdus, primary=primary, overwrite=task.overwrite, compress=task.compress)
+
+
+def _identified(exposure: Exposure, ccds: Sequence[CcdRecord]) -> Exposure:
+    """Return a warp whose PSF calls the detectors by the numbers in their records."""
+    if exposure.psf is None:
+        return exposure
+    from skytool.models.coadd_psf import CoaddPsf
+
+    psf = exposure.psf
+    assert isinstance(psf, CoaddPsf)  # noqa: S101  the stage makes no other
+    named = psf.changed(lambda entry: replace(entry, id=ccds[entry.id].id))
+    return exposure.with_values(psf=named)
 
 
 def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:

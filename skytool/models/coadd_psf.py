@@ -189,10 +189,9 @@ class CoaddPsf(Psf):
         """Return the simple form, which has a star also where no input sees the position."""
         return self.grid if self.grid is not None else self.gridded()
 
-    def changed(self, change: Callable[[int, PsfInput], PsfInput]) -> Self:
-        """Return the PSF of inputs changed by a function of their place and record."""
-        inputs = tuple(change(index, entry) for index, entry in enumerate(self.inputs))
-        return replace(self, inputs=inputs, grid=None)
+    def changed(self, change: Callable[[PsfInput], PsfInput]) -> Self:
+        """Return the PSF whose inputs a function changed."""
+        return replace(self, inputs=tuple(change(entry) for entry in self.inputs), grid=None)
 
     def shifted(self, dy: float, dx: float) -> Self:
         """Return the same stars for an array in which all positions are larger by ``(dy, dx)``.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,19 @@ def records_table(records: Sequence[CcdRecord | VisitRecord], name: str) -> fits
     return fits.BinTableHDU.from_columns(columns, name=name)
 
 
+def with_unique_ids(records: Iterable[CcdRecord]) -> list[CcdRecord]:
+    """Return records of which no two have one number: the later of two gets the next free one."""
+    taken: set[int] = set()
+    unique = []
+    for record in records:
+        number = record.id
+        while number in taken:
+            number += 1
+        taken.add(number)
+        unique.append(replace(record, id=number))
+    return unique
+
+
 def read_ccd_records(hdu: fits.BinTableHDU) -> list[CcdRecord]:
     """Read the table that `records_table` wrote as ``CCDS``."""
     return [CcdRecord(**_row(row, CcdRecord)) for row in hdu.data]
@@ -165,7 +178,7 @@ def read_visit_records(hdu: fits.BinTableHDU) -> list[VisitRecord]:
 
 
 def _row(row: Any, kind: type[CcdRecord] | type[VisitRecord]) -> dict[str, Any]:
-    values = {}
+    values: dict[str, Any] = {}
     for attribute in (entry.name for entry in fields(kind)):
         column, code, _ = _COLUMNS[attribute]
         value = row[column]
