@@ -32,11 +32,17 @@ class FluxUnit:
     name : str
         FITS unit; empty if it has no name.
     zero_point : float or None
-        AB magnitude of one unit; None if the exposures are not calibrated.
+        AB magnitude of one unit; None if the exposures are not calibrated, or if it depends on
+        the area of pixels.
     """
 
     name: str
     zero_point: float | None
+
+    @property
+    def per_area(self) -> bool:
+        """Whether it is one per area on the sky, as MJy/sr."""
+        return _PER_AREA.search(self.name) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,8 @@ def unit_of_visit(config: WarpConfig, first: Exposure) -> FluxUnit:
         return FluxUnit("nJy", NANOJANSKY_ZERO_POINT)
     if config.units == "zeropoint":
         return FluxUnit("", config.zeropoint)
+    if FluxUnit(first.unit, None).per_area:
+        return FluxUnit(first.unit, None)  # means the same whatever the pixels: no factor
     return FluxUnit(first.unit, first.calibration.zero_point if first.calibration else None)
 
 
@@ -152,7 +160,7 @@ def prepare(
         unusable=unusable,
         wcs=exposure.wcs,
         name=exposure.name,
-        per_area=_PER_AREA.search(unit.name) is not None,
+        per_area=unit.per_area,
         scale=scale,
         sky_added=levels["background"],
         sky_subtracted=levels["sky correction"],

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.errors import NothingToDoError
+from skytool.models.celestial import ARCSEC, pixel_scale
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
-from skytool.models.photometry import PhotometricCalibration
+from skytool.models.photometry import PhotometricCalibration, calibration_from_header
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from skytool.models.geometry import TargetGrid
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import FluxUnit
+
+_PIXEL_AREAS = ("PIXAR_SR", "PIXAR_A2")
 
 
 class Detector(NamedTuple):
@@ -208,19 +211,34 @@ class _Visit:
 
     def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> WarpResult:
         """Return the warp."""
-        zero_point = self.unit.zero_point
+        header, calibration = self.header, None
+        if self.unit.zero_point is not None:
+            calibration = PhotometricCalibration.from_zero_point(self.unit.zero_point)
+        if self.unit.per_area or any(key in header for key in _PIXEL_AREAS):
+            header = _with_pixel_area(header, grid)
+        if self.unit.per_area:
+            calibration = calibration_from_header(header, unit=self.unit.name, name=grid.name)
         exposure = Exposure(
             image=self.mosaic.image,
             mask=Mask(self.mosaic.mask, self.planes.bits),
             variance=self.mosaic.variance,
             wcs=grid.wcs,
             unit=self.unit.name,
-            calibration=(
-                None if zero_point is None else PhotometricCalibration.from_zero_point(zero_point)
-            ),
+            calibration=calibration,
             psf=self.psfs.result(grid.shape),
-            header=self.header,
+            header=header,
             origin=grid.origin,
             name=grid.name,
         )
         return WarpResult(exposure, self.mosaic.n_image, self.mosaic.fraction, reports)
+
+
+def _with_pixel_area(header: fits.Header, grid: TargetGrid) -> fits.Header:
+    """Return a header with the area of a pixel of the grid in place of that of a detector."""
+    y, x = ((size - 1) / 2 for size in grid.shape)
+    area = (pixel_scale(grid.wcs, y=y, x=x, name=grid.name) * ARCSEC) ** 2
+    header = header.copy()
+    for key in _PIXEL_AREAS:
+        header.remove(key, ignore_missing=True)
+    header["PIXAR_SR"] = (area, "[sr] area of a pixel")
+    return header
