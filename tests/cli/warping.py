@@ -72,25 +72,25 @@ def sky_cards(
     return header
 
 
-def mask_plane(shape, planes):
+def mask_plane(shape, planes, bits=BITS):
     """Mask of some planes, each given as what indexes its pixels, and the cards that name them."""
     pixels = np.zeros(shape, np.int32)
     header = fits.Header()
-    for name, bit in BITS.items():
-        header[f"HIERARCH MP_{name}"] = bit
+    for name, bit in bits.items():
+        header[f"MP_{name}" if len(name) < 6 else f"HIERARCH MP_{name}"] = bit
     for name, where in planes.items():
-        pixels[where] |= 1 << BITS[name]
+        pixels[where] |= 1 << bits[name]
     return pixels, header
 
 
 def write_exposure(
-    path, image, *, sky, variance=1.0, mask=None, unit="adu", compressed=False, **cards
+    path, image, *, sky, variance=1.0, mask=None, bits=BITS, unit="adu", extensions=(), **cards
 ):
-    """Write an exposure in the layout of the program."""
+    """Write an exposure in the layout of the program; `cards` go to the primary."""
     image = np.asarray(image)
     primary = fits.PrimaryHDU()
     primary.header.update({"SKYFMT": 1, "SKYTYPE": "EXPOSURE", **cards})
-    pixels, planes = mask_plane(image.shape, mask or {})
+    pixels, planes = mask_plane(image.shape, mask or {}, bits)
     variance = np.broadcast_to(np.asarray(variance, np.float32), image.shape)
     hdus = [primary]
     for name, plane, header in (
@@ -98,15 +98,13 @@ def write_exposure(
         ("MASK", pixels, planes),
         ("VARIANCE", np.array(variance), fits.Header()),
     ):
-        kind = fits.CompImageHDU if compressed else fits.ImageHDU
-        options = {"compression_type": "GZIP_2", "quantize_level": 0.0} if compressed else {}
-        hdu = kind(plane, header, name=name, **options)
+        hdu = fits.ImageHDU(plane, header, name=name)
         hdu.header["EXTTYPE"] = name
         if unit and name != "MASK":
             hdu.header["BUNIT"] = unit if name == "IMAGE" else f"{unit}2"
         hdu.header.update(sky)
         hdus.append(hdu)
-    fits.HDUList(hdus).writeto(path, overwrite=True)
+    fits.HDUList([*hdus, *extensions]).writeto(path, overwrite=True)
     return str(path)
 
 
