@@ -39,6 +39,30 @@ class Strip:
     good: NDArray[np.bool_]
     fraction: NDArray[np.float32] | None = None
 
+    def clipped(self, border: int, shape: tuple[int, int]) -> Strip:
+        """Return the part inside the target, of a strip on the target grown by a border.
+
+        Parameters
+        ----------
+        border : int
+            Pixels by which the target was grown on every side.
+        shape : tuple of int
+            Shape ``(ny, nx)`` of the target.
+        """
+        y, x = self.y - border, self.x - border
+        ny, nx = self.image.shape
+        rows = slice(max(0, -y), max(0, min(ny, shape[0] - y)))
+        columns = slice(max(0, -x), max(0, min(nx, shape[1] - x)))
+        return Strip(
+            y=y + rows.start,
+            x=x + columns.start,
+            image=self.image[rows, columns],
+            variance=self.variance[rows, columns],
+            mask=self.mask[rows, columns],
+            good=self.good[rows, columns],
+            fraction=None if self.fraction is None else self.fraction[rows, columns],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:

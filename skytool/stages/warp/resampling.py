@@ -65,24 +65,9 @@ def warp_detector(
     mosaic : Mosaic
         The warp so far.
     """
-    pixel_map = PixelMap(
-        source_positions(grid.wcs, prepared.wcs, source_shape=prepared.image.shape),
-        grid.shape,
-        source_shape=prepared.image.shape,
-        step=config.wcs_step,
-        tolerance=config.wcs_tolerance or None,
-        method=config.wcs_interpolation,
-    )
-    if 0 < pixel_map.step < config.wcs_step or (pixel_map.step == 0 < config.wcs_step):
-        _log.info(
-            "%s: positions are interpolated over %g pixels instead of %d, to be right within %g",
-            prepared.name,
-            pixel_map.step,
-            config.wcs_step,
-            config.wcs_tolerance,
-        )
-    oversample = 1 if config.takes_areas else config.oversample or _oversample(pixel_map)
-    resampler = _resampler(prepared, pixel_map, config, planes, oversample)
+    pixel_map = detector_map(prepared, grid, config)
+    oversample = detector_oversample(config, pixel_map)
+    resampler = detector_resampler(prepared, pixel_map, config, planes, oversample)
     bad = planes.bitmask(config.bad_planes)
     good_pixels, resampled, area = 0, 0, 0.0
     for window in _strips(pixel_map.window, config.strip_rows):
@@ -108,6 +93,32 @@ def warp_detector(
     )
 
 
+def detector_map(prepared: Prepared, grid: TargetGrid, config: WarpConfig) -> PixelMap:
+    """Return the positions of the target's pixels on a detector."""
+    pixel_map = PixelMap(
+        source_positions(grid.wcs, prepared.wcs, source_shape=prepared.image.shape),
+        grid.shape,
+        source_shape=prepared.image.shape,
+        step=config.wcs_step,
+        tolerance=config.wcs_tolerance or None,
+        method=config.wcs_interpolation,
+    )
+    if 0 < pixel_map.step < config.wcs_step or (pixel_map.step == 0 < config.wcs_step):
+        _log.info(
+            "%s: positions are interpolated over %g pixels instead of %d, to be right within %g",
+            prepared.name,
+            pixel_map.step,
+            config.wcs_step,
+            config.wcs_tolerance,
+        )
+    return pixel_map
+
+
+def detector_oversample(config: WarpConfig, pixel_map: PixelMap) -> int:
+    """Return the samples per target pixel and axis."""
+    return 1 if config.takes_areas else config.oversample or _oversample(pixel_map)
+
+
 def _strips(window: Window, rows: int) -> list[Window]:
     """Cut a window into strips of some rows."""
     return [
@@ -131,10 +142,10 @@ def _oversample(pixel_map: PixelMap) -> int:
     return round(width) if width > OVERSAMPLED_FROM else 1
 
 
-def _resampler(
+def detector_resampler(
     prepared: Prepared, pixel_map: PixelMap, config: WarpConfig, planes: Mask, oversample: int
 ) -> Resampler | AreaResampler:
-    """Return what resamples strips of a detector."""
+    """Return what resamples parts of a detector."""
     sources = prepared.image, prepared.variance, prepared.mask, pixel_map
     options: dict[str, Any] = {
         "no_data": int(planes.bitmask(["NO_DATA"])),

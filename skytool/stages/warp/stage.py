@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.errors import NothingToDoError
+from skytool.errors import NothingToDoError, SkytoolError
 from skytool.models.celestial import ARCSEC, pixel_scale
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from skytool.models.background import Background
     from skytool.models.geometry import TargetGrid
+    from skytool.models.psf import Psf
     from skytool.stages.warp.config import WarpConfig
+    from skytool.stages.warp.matching import MatchedVisit, MatchReport
+    from skytool.stages.warp.matching_config import MatchingConfig
     from skytool.stages.warp.prepare import FluxUnit
 
 _PIXEL_AREAS = ("PIXAR_SR", "PIXAR_A2")
@@ -95,12 +98,15 @@ class WarpResult:
         Part of each pixel that comes from unusable pixels.
     detectors : tuple of DetectorReport
         One for each detector, in order.
+    matches : tuple of MatchReport or None
+        Of a PSF-matched warp, how each detector was matched; None for one that was not.
     """
 
     exposure: Exposure
     n_image: NDArray[np.int16]
     masked_fraction: NDArray[np.float32] | None
     detectors: tuple[DetectorReport, ...]
+    matches: tuple[MatchReport | None, ...] = ()
 
     @property
     def good_pixels(self) -> int:
@@ -118,7 +124,27 @@ class WarpResult:
         return int(np.count_nonzero(self.n_image > 1))
 
 
+class VisitWarps(NamedTuple):
+    """The warps of a visit: as it is, and with its PSF matched to the model, if that was wanted.
+
+    A match that failed on every detector leaves an error instead of a warp.
+    """
+
+    direct: WarpResult
+    matched: WarpResult | SkytoolError | None = None
+
+
 def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConfig) -> WarpResult:
+    """Resample the detectors of a visit to one grid and merge them; see `warp_and_match_visit`."""
+    return warp_and_match_visit(detectors, grid, config).direct
+
+
+def warp_and_match_visit(
+    detectors: Iterable[Detector],
+    grid: TargetGrid,
+    config: WarpConfig,
+    matching: MatchingConfig | None = None,
+) -> VisitWarps:
     """Resample the detectors of a visit to one grid and merge them.
 
     Parameters
@@ -130,11 +156,14 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
         The target.
     config : WarpConfig
         Settings.
+    matching : MatchingConfig, optional
+        Settings of the PSF-matched warp; None makes none.
 
     Raises
     ------
     IncompatibleError
-        If a detector has no WCS, units do not fit together, or a mask plane is unknown.
+        If a detector has no WCS, units do not fit together, a mask plane is unknown, or a PSF to
+        match is missing.
     NothingToDoError
         If no detector gives a value to any pixel.
     """
@@ -142,7 +171,7 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
     reports = []
     for exposure, background, sky in detectors:
         if visit is None:
-            visit = _Visit.beginning(exposure, grid, config)
+            visit = _Visit.beginning(exposure, grid, config, matching)
         visit.planes = visit.planes.with_planes(exposure.mask.bits)
         visit.header = common_cards([visit.header, exposure.header])
         prepared = prepare(
@@ -152,6 +181,8 @@ def warp_visit(detectors: Iterable[Detector], grid: TargetGrid, config: WarpConf
         del exposure  # its pixels are not needed while those of the warp are made
         warped = warp_detector(prepared, grid, config, visit.planes, visit.mosaic)
         visit.psfs.add(psf, prepared, warped)
+        if visit.matched is not None:
+            visit.matched.add(psf, prepared, visit.planes)
         reports.append(
             DetectorReport(
                 name=name,
@@ -189,6 +220,8 @@ class _Visit:
         The pixels.
     psfs : PsfGatherer
         PSFs of the detectors.
+    matched : MatchedVisit or None
+        The PSF-matched warp.
     """
 
     header: fits.Header
@@ -196,21 +229,48 @@ class _Visit:
     planes: Mask
     mosaic: Mosaic
     psfs: PsfGatherer
+    matched: MatchedVisit | None
 
     @classmethod
-    def beginning(cls, first: Exposure, grid: TargetGrid, config: WarpConfig) -> _Visit:
+    def beginning(
+        cls,
+        first: Exposure,
+        grid: TargetGrid,
+        config: WarpConfig,
+        matching: MatchingConfig | None,
+    ) -> _Visit:
         """Return an empty warp in the unit of its first detector, or that of the settings."""
         planes = Mask.empty((1, 1))
-        mosaic = Mosaic.empty(
-            grid.shape,
-            no_data=planes.bitmask(["NO_DATA"]),
-            with_fraction=config.masked_fraction,
-        )
+        no_data = planes.bitmask(["NO_DATA"])
+        mosaic = Mosaic.empty(grid.shape, no_data=no_data, with_fraction=config.masked_fraction)
         unit = unit_of_visit(config, first)
-        return cls(first.header, unit, planes, mosaic, PsfGatherer(config))
+        matched = None
+        if matching is not None:
+            from skytool.stages.warp.matching import MatchedVisit
 
-    def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> WarpResult:
-        """Return the warp."""
+            pixels = Mosaic.empty(grid.shape, no_data=no_data, with_fraction=False)
+            matched = MatchedVisit(grid, config, matching, pixels)
+        return cls(first.header, unit, planes, mosaic, PsfGatherer(config), matched)
+
+    def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> VisitWarps:
+        """Return the warps."""
+        exposure = self._exposure(grid, self.mosaic, self.psfs.result(grid.shape))
+        direct = WarpResult(exposure, self.mosaic.n_image, self.mosaic.fraction, reports)
+        if self.matched is None:
+            return VisitWarps(direct)
+        try:
+            psf = self.matched.psf()
+        except SkytoolError as error:
+            return VisitWarps(direct, error)
+        pixels, matches = self.matched.mosaic, tuple(self.matched.reports)
+        counted = tuple(
+            replace(report, good_pixels=0 if match is None else match.good_pixels)
+            for report, match in zip(reports, matches, strict=True)
+        )
+        exposure = self._exposure(grid, pixels, psf)
+        return VisitWarps(direct, WarpResult(exposure, pixels.n_image, None, counted, matches))
+
+    def _exposure(self, grid: TargetGrid, pixels: Mosaic, psf: Psf | None) -> Exposure:
         header, calibration = self.header, None
         if self.unit.zero_point is not None:
             calibration = PhotometricCalibration.from_zero_point(self.unit.zero_point)
@@ -218,19 +278,18 @@ class _Visit:
             header = _with_pixel_area(header, grid)
         if self.unit.per_area:
             calibration = calibration_from_header(header, unit=self.unit.name, name=grid.name)
-        exposure = Exposure(
-            image=self.mosaic.image,
-            mask=Mask(self.mosaic.mask, self.planes.bits),
-            variance=self.mosaic.variance,
+        return Exposure(
+            image=pixels.image,
+            mask=Mask(pixels.mask, self.planes.bits),
+            variance=pixels.variance,
             wcs=grid.wcs,
             unit=self.unit.name,
             calibration=calibration,
-            psf=self.psfs.result(grid.shape),
+            psf=psf,
             header=header,
             origin=grid.origin,
             name=grid.name,
         )
-        return WarpResult(exposure, self.mosaic.n_image, self.mosaic.fraction, reports)
 
 
 def _with_pixel_area(header: fits.Header, grid: TargetGrid) -> fits.Header:

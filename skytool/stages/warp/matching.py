@@ -1,0 +1,224 @@
+"""The PSF-matched warp of a visit, made detector by detector."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.convolve import convolve_planes
+from skytool.core.psf_match import ENCLOSED, match_to_model
+from skytool.core.psf_match_config import match_cells
+from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
+from skytool.models.psf_input import PsfInput
+from skytool.models.psf_sampled import ConstantPsf
+from skytool.stages.warp.diagnostics import complaints
+from skytool.stages.warp.mosaic import Mosaic, Strip
+from skytool.stages.warp.resampling import detector_map, detector_oversample, detector_resampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.pixel_map import PixelMap
+    from skytool.core.psf_match import PsfMatch
+    from skytool.models.geometry import TargetGrid
+    from skytool.models.mask import Mask
+    from skytool.models.psf import Psf
+    from skytool.stages.warp.config import WarpConfig
+    from skytool.stages.warp.matching_config import MatchingConfig
+    from skytool.stages.warp.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class MatchReport:
+    """How a detector was matched to the model PSF; widths are those of adaptive moments.
+
+    Parameters
+    ----------
+    good_pixels : int
+        Pixels of the target to which it gives a matched value.
+    fwhm_in, fwhm_model, fwhm_out : float
+        Width of the PSF in the middle of the cells' range, of the model, and of what was reached
+        [pixel].
+    noise_gain : float
+        Largest ``sum K^2`` of the cells: the factor on the variance of white noise.
+    residual : float
+        Largest ``sum (K * P - M)^2 / sum M^2`` of the cells.
+    n_cells : int
+        Positions at which the PSF was evaluated.
+    kernel_size : int
+        Side of the kernel [pixel].
+    """
+
+    good_pixels: int
+    fwhm_in: float
+    fwhm_model: float
+    fwhm_out: float
+    noise_gain: float
+    residual: float
+    n_cells: int
+    kernel_size: int
+
+
+@dataclass(eq=False)
+class MatchedVisit:
+    """A PSF-matched warp while detectors are added.
+
+    Parameters
+    ----------
+    grid : TargetGrid
+        The target.
+    config : WarpConfig
+        Settings of the resampling.
+    matching : MatchingConfig
+        Settings of the match.
+    mosaic : Mosaic
+        The pixels.
+    """
+
+    grid: TargetGrid
+    config: WarpConfig
+    matching: MatchingConfig
+    mosaic: Mosaic
+    reports: list[MatchReport | None] = field(default_factory=list)
+    _target: NDArray[np.float64] | None = None
+
+    @property
+    def margin(self) -> int:
+        """How far beyond the target detectors are resampled [pixel]."""
+        if self.matching.margin is not None:
+            return self.matching.margin
+        size = self.matching.match.kernel_size
+        model = self.matching.model
+        return size // 2 if size is not None else model.half_size_enclosing(ENCLOSED)
+
+    def add(self, psf: Psf | None, prepared: Prepared, planes: Mask) -> None:
+        """Resample a detector, match it and merge it.
+
+        A detector on which the match fails is left out, with a warning.
+
+        Raises
+        ------
+        IncompatibleError
+            If the detector has no PSF.
+        """
+        if psf is None:
+            raise IncompatibleError(
+                f"{prepared.name} has no PSF to match.",
+                hint="Measure one with skytool psf, or give --psf.",
+            )
+        try:
+            self.reports.append(self._matched(psf, prepared, planes))
+        except (AlgorithmError, ValueError) as error:
+            reason = str(error).rstrip(".")
+            warnings.warn(
+                f"{prepared.name} is not matched: {reason}.", SkytoolWarning, stacklevel=2
+            )
+            self.reports.append(None)
+
+    def psf(self) -> ConstantPsf:
+        """Return the PSF of the warp: the model as the kernels could reach it.
+
+        Raises
+        ------
+        AlgorithmError
+            If no detector was matched.
+        """
+        if self._target is None:
+            raise AlgorithmError("no exposure of the visit could be matched to the model PSF.")
+        return ConstantPsf(self._target)
+
+    def _matched(self, psf: Psf, prepared: Prepared, planes: Mask) -> MatchReport:
+        margin = self.margin
+        pixel_map = detector_map(prepared, self.grid.grown(margin), self.config)
+        oversample = detector_oversample(self.config, pixel_map)
+        stamps, y, x, domain = self._stamps(psf, prepared, pixel_map, oversample)
+        match = match_to_model(
+            stamps, self.matching.model, y=y, x=x, domain=domain, config=self.matching.match
+        )
+        resampler = detector_resampler(prepared, pixel_map, self.config, planes, oversample)
+        warped = resampler.part(pixel_map.window)
+        no_data = int(planes.bitmask(["NO_DATA"]))
+        convolved = convolve_planes(
+            warped.image,
+            match.kernel,
+            variance=warped.variance,
+            mask=warped.mask,
+            edge_bits=no_data,
+            spread_fraction=self.matching.mask_fraction,
+        )
+        assert convolved.variance is not None  # noqa: S101  they were given
+        assert convolved.mask is not None  # noqa: S101
+        good = np.isfinite(convolved.image) & np.isfinite(convolved.variance)
+        strip = Strip(
+            y=pixel_map.window.y_start,
+            x=pixel_map.window.x_start,
+            image=convolved.image,
+            variance=convolved.variance,
+            mask=convolved.mask & ~np.int32(no_data),
+            good=good & ((convolved.mask & np.int32(no_data)) == 0),
+        )
+        bad = planes.bitmask(self.config.bad_planes)
+        inside = strip.clipped(margin, self.grid.shape)
+        good_pixels = self.mosaic.add(inside, bad=bad, overlap=self.config.overlap)
+        if self._target is None:
+            self._target = match.target
+        self._complain(prepared.name, match)
+        return _report(match, good_pixels)
+
+    def _stamps(
+        self, psf: Psf, prepared: Prepared, pixel_map: PixelMap, oversample: int
+    ) -> tuple[
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        tuple[float, float, float, float],
+    ]:
+        """Evaluate the PSF as it is after resampling, in the cells of the detector's window."""
+        window = pixel_map.window
+        ny, nx = prepared.image.shape
+        entry = PsfInput.of_detector(
+            psf,
+            pixel_map.positions,
+            window,
+            (ny, nx),
+            (-0.5, ny - 0.5, -0.5, nx - 0.5),
+            kernel=self.config.kernel,
+            oversample=oversample,
+            shift=self.config.psf_shift,
+        )
+        if entry is None:
+            raise AlgorithmError("it does not reach the target.")
+        y, x, domain = match_cells(
+            window.shape, cell_y=self.matching.cell_y, cell_x=self.matching.cell_x
+        )
+        rows, columns = y + window.y_start, x + window.x_start
+        shapes = [entry.warped_shape(y=r, x=c) for r, c in zip(rows, columns, strict=True)]
+        side = max(max(shape) for shape in shapes)
+        offsets = np.arange(side, dtype=np.float64) - side // 2
+        stamps = [
+            entry.star(y=math.floor(r + 0.5), x=math.floor(c + 0.5), rows=offsets, columns=offsets)
+            for r, c in zip(rows, columns, strict=True)
+        ]
+        return np.array(stamps), y, x, domain
+
+    def _complain(self, name: str, match: PsfMatch) -> None:
+        for text in complaints(match, self.matching):
+            warnings.warn(f"{name}: {text}", SkytoolWarning, stacklevel=2)
+
+
+def _report(match: PsfMatch, good_pixels: int) -> MatchReport:
+    cells = match.cells
+    return MatchReport(
+        good_pixels=good_pixels,
+        fwhm_in=float(np.nanmedian(cells.fwhm_in)),
+        fwhm_model=match.target_fwhm,
+        fwhm_out=float(np.nanmedian(cells.fwhm_out)),
+        noise_gain=float(cells.noise_gain.max()),
+        residual=float(cells.residual.max()),
+        n_cells=cells.y.size,
+        kernel_size=match.kernel.images.shape[-1],
+    )
