@@ -189,5 +189,7 @@ def _check(target: Target, ctx: click.Context) -> None:
     unused = [name for name, value in parts.items() if value is not None]
     if target.rotation:
         unused.append("--rotation")
+    if target.projection.upper() != "TAN":
+        unused.append("--projection")
     if unused:
         raise click.UsageError(f"{unused[0]} does nothing with {given[0]}.", ctx)

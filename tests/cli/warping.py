@@ -127,6 +127,15 @@ def _text(arg):
     return arg if isinstance(arg, os.PathLike) else str(arg)
 
 
+def failure(result):
+    """Return the one line that a failed run says, beside its log; nothing may be on stdout."""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("INFO ")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("skytool: error: ")
+    assert result.stdout == ""
+    return lines[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Planes:
     """What a warp holds."""
