@@ -35,6 +35,7 @@ from skytool.cli.param_types import (
     Angle,
     CommaList,
     GridSize,
+    Number,
     SkyPosition,
 )
 from skytool.cli.reading import reading_options
@@ -54,6 +55,7 @@ __all__ = [
     "CommaList",
     "Destination",
     "GridSize",
+    "Number",
     "RunOptions",
     "SkyPosition",
     "common_options",

@@ -65,6 +65,32 @@ class NumberOrKeyword(click.ParamType[str]):
 NUMBER_OR_KEYWORD = NumberOrKeyword()
 
 
+class Number(click.ParamType[float]):
+    """A finite number.
+
+    Parameters
+    ----------
+    minimum : float, optional
+        The least value.
+    """
+
+    name = "float"
+
+    def __init__(self, *, minimum: float | None = None) -> None:
+        self.minimum = minimum
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse a number."""
+        number: float = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not finite.", param, ctx)
+        if self.minimum is not None and number < self.minimum:
+            self.fail(f"{number:g} must be at least {self.minimum:g}.", param, ctx)
+        return number
+
+
 @dataclass(frozen=True)
 class SkyPosition:
     """A position on the sky.

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from skytool.cli.options import GRID_SIZE, INPUT, SKY_POSITION, Angle, GridSize, SkyPosition
+from skytool.cli.options import (
+    GRID_SIZE,
+    INPUT,
+    SKY_POSITION,
+    Angle,
+    GridSize,
+    Number,
+    SkyPosition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,7 +128,7 @@ _OPTIONS = (
     click.option("--projection", default="TAN", help="Projection of the grid about --center."),
     click.option(
         "--rotation",
-        type=float,
+        type=Number(),
         default=0.0,
         help="Angle from the north to the y axis of the grid about --center [deg].",
     ),

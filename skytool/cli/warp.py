@@ -11,6 +11,7 @@ from skytool.cli.options import (
     INPUT,
     PLANES,
     CommaList,
+    Number,
     common_options,
     input_files,
     one_or_dir_output,
@@ -85,7 +86,7 @@ _KERNEL_OPTIONS = (
     ),
     click.option(
         "--wcs-tolerance",
-        type=click.FloatRange(min=0),
+        type=Number(minimum=0),
         default=1e-6,
         help="Largest error of an interpolated position [pixel]; the spacing is halved until it "
         "holds; 0: not verified.",
@@ -125,7 +126,7 @@ _PIXEL_OPTIONS = (
         "nJy if all exposures are calibrated.",
     ),
     click.option(
-        "--zeropoint", type=float, help="AB magnitude of one unit, with --units zeropoint [mag]."
+        "--zeropoint", type=Number(), help="AB magnitude of one unit, with --units zeropoint [mag]."
     ),
     click.option(
         "--calib-variance",
