@@ -18,6 +18,7 @@ from skytool.cli.options import (
     reading_options,
 )
 from skytool.cli.target import Target, target_options
+from skytool.cli.warp_matching import Matching, matching_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +181,7 @@ def _warp_options(function: F) -> F:
 @input_files
 @one_or_dir_output
 @target_options
+@matching_options
 @_warp_options
 @click.option(
     "--group-by",
@@ -197,6 +199,7 @@ def warp(
     inputs: tuple[str, ...],
     destination: Destination,
     target: Target,
+    matching: Matching,
     group_by: tuple[str, ...] | None,
     reading: ReadOptions,
     run: RunOptions,
@@ -220,6 +223,7 @@ def warp(
         inputs,
         destination=destination,
         target=target,
+        matching=matching,
         group_by=group_by,
         reading=reading,
         run=run,

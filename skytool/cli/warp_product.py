@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
     from skytool.models.observation import Observation
     from skytool.stages.warp import DetectorReport, Member, WarpResult
+    from skytool.stages.warp.matching import MatchReport
 
 _CCDS_PER_VISIT = 1000
 
@@ -33,11 +34,14 @@ def product_fingerprint(task: WarpTask) -> str:
     sums += [content_key(file) for _, file in _models(task)]
     grid = task.grid.header_cards().tostring()
     size = ",".join(map(str, task.grid.shape))
-    target = [SettingRecord("warp", "target", f"{size} {grid}", "")]
+    target = [
+        SettingRecord("warp", "target", f"{size} {grid}", ""),
+        SettingRecord("warp", "matching", repr(task.matching), ""),
+    ]
     return fingerprint(sums, [*task.settings, *target])
 
 
-def write_warp(task: WarpTask, result: WarpResult) -> None:
+def write_warp(task: WarpTask, result: WarpResult, output: str) -> None:
     """Write a warp with its records.
 
     Raises
@@ -49,13 +53,14 @@ def write_warp(task: WarpTask, result: WarpResult) -> None:
     from skytool.models.exposure_hdus import primary_header, to_hdus
     from skytool.models.provenance import history_line
 
-    ccds = with_unique_ids(
-        _ccd_record(task, member, report)
-        for member, report in zip(task.visit.members, result.detectors, strict=True)
-    )
-    exposure = _identified(result.exposure, ccds)
     kernel = task.config.kernel
     used = len(result.detectors)
+    matches = result.matches or (None,) * used
+    ccds = with_unique_ids(
+        replace(_ccd_record(task, member, report), **_match_columns(match))
+        for member, report, match in zip(task.visit.members, result.detectors, matches, strict=True)
+    )
+    exposure = _identified(result.exposure, ccds)
     primary = primary_header(
         exposure,
         kind="WARP",
@@ -74,17 +79,16 @@ def write_warp(task: WarpTask, result: WarpResult) -> None:
         inputs_table(_input_records(task, result)),
         config_table(task.settings),
     ]
-    write_hdus(task.output, hdus, primary=primary, overwrite=task.overwrite, compress=task.compress)
+    write_hdus(output, hdus, primary=primary, overwrite=task.overwrite, compress=task.compress)
 
 
 def _identified(exposure: Exposure, ccds: Sequence[CcdRecord]) -> Exposure:
-    """Return a warp whose PSF calls the detectors by the numbers in their records."""
-    if exposure.psf is None:
-        return exposure
+    """Return a warp whose PSF, if it has that of each, calls the detectors as their records do."""
     from skytool.models.coadd_psf import CoaddPsf
 
     psf = exposure.psf
-    assert isinstance(psf, CoaddPsf)  # noqa: S101  the stage makes no other
+    if not isinstance(psf, CoaddPsf):
+        return exposure
     named = psf.changed(lambda entry: replace(entry, id=ccds[entry.id].id))
     return exposure.with_values(psf=named)
 
@@ -93,7 +97,7 @@ def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
     """Return the cards of the primary that only a warp has."""
     return {
         "VISIT": task.visit.name,
-        "WARPTYPE": ("direct", "direct or psfMatched"),
+        "WARPTYPE": ("psfMatched" if result.matches else "direct", "direct or psfMatched"),
         "KERNEL": (task.config.kernel, "resampling kernel"),
         "NCCD": (len(result.detectors), "detectors in this warp"),
         "GOODPIX": (result.good_pixels, "good pixels, overlaps counted twice"),
@@ -104,6 +108,25 @@ def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
             "[pixel] largest error of interpolated positions",
         ),
         "SKYPRINT": product_fingerprint(task),
+        **_match_cards(result),
+    }
+
+
+def _match_cards(result: WarpResult) -> dict[str, Any]:
+    """Return the cards of the primary that only a PSF-matched warp has."""
+    matches = [match for match in result.matches if match is not None]
+    if not matches:
+        return {}
+    return {
+        "PSFFWHM": (matches[0].fwhm_model, "[pixel] width of the PSF, adaptive moments"),
+        "NOISEGN": (
+            max(match.noise_gain for match in matches),
+            "largest sum K^2, factor on white noise",
+        ),
+        "MATCHRES": (
+            max(match.residual for match in matches),
+            "largest residual power over that of the model",
+        ),
     }
 
 
@@ -143,6 +166,18 @@ def _ccd_record(
         bbox=(source.origin.x, source.origin.y, nx, ny),
         wcs_header=celestial_header(wcs).tostring(endcard=False),
     )
+
+
+def _match_columns(match: MatchReport | None) -> dict[str, Any]:
+    """Return what the record of a detector says of its match."""
+    if match is None:
+        return {}
+    return {
+        "fwhm_in": match.fwhm_in,
+        "fwhm_out": match.fwhm_out,
+        "noise_gain": match.noise_gain,
+        "residual": match.residual,
+    }
 
 
 def _times(seen: Observation) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from skytool.cli.options import RunOptions
     from skytool.cli.outputs import Destination
     from skytool.cli.target import Target
+    from skytool.cli.warp_matching import Matching
     from skytool.io.sources import ExposureSource, ReadOptions
     from skytool.models.geometry import TargetGrid
     from skytool.models.provenance import SettingRecord
     from skytool.stages.warp import Detector, Member, Visit, WarpConfig, WarpResult
+    from skytool.stages.warp.matching_config import MatchingConfig
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +52,14 @@ class WarpTask:
         Names of models, see `skytool.io.backgrounds`.
     settings : tuple of SettingRecord
         All settings, for the record.
-    output : str
-        The product.
+    matching : MatchingConfig or None
+        Settings of the PSF-matched warp.
+    direct_output, matched_output : str or None
+        The products that are wanted.
     overwrite : bool
-        Whether it may be replaced.
+        Whether they may be replaced.
     compress : str
-        How it is compressed.
+        How they are compressed.
     """
 
     visit: Visit[ExposureSource]
@@ -64,7 +69,9 @@ class WarpTask:
     add_background: str | None
     sky_correction: str | None
     settings: tuple[SettingRecord, ...]
-    output: str
+    matching: MatchingConfig | None
+    direct_output: str | None
+    matched_output: str | None
     overwrite: bool
     compress: str
 
@@ -74,6 +81,7 @@ def warp_units(
     *,
     destination: Destination,
     target: Target,
+    matching: Matching,
     group_by: tuple[str, ...] | None,
     reading: ReadOptions,
     run: RunOptions,
@@ -101,6 +109,7 @@ def warp_units(
     shared = {
         "grid": grid,
         "config": config,
+        "matching": matching.config(_overlapping(visits, grid), grid),
         "add_background": settings["add_background"],
         "sky_correction": settings["sky_correction"],
         "settings": tuple(SettingRecord(STAGE, *setting) for setting in recorded),
@@ -110,7 +119,7 @@ def warp_units(
     units = [
         unit
         for visit in visits
-        if (unit := _unit(visit, destination, shared, run, failures)) is not None
+        if (unit := _unit(visit, destination, matching, shared, run, failures)) is not None
     ]
     if not units and not failures:
         raise NothingToDoError(f"no exposure overlaps {grid.name}.")
@@ -180,6 +189,17 @@ def _sources(
     return sources
 
 
+def _overlapping(visits: Sequence[Visit[ExposureSource]], grid: TargetGrid) -> list[ExposureSource]:
+    """Return the exposures that see the target; those without usable coordinates do not."""
+    from skytool.stages.warp import select_overlapping
+
+    found = []
+    for member in (member for visit in visits for member in visit.members):
+        with suppress(SkytoolError):
+            found += [chosen.candidate for chosen in select_overlapping([member], grid)[0]]
+    return found
+
+
 def _postpone(error: SkytoolError, name: str, run: RunOptions, failures: list[Unit[Any]]) -> None:
     """Let a failure be one of the units of work, where the run goes on in spite of it."""
     if not run.keep_going:
@@ -196,6 +216,7 @@ def _footprint(source: ExposureSource) -> tuple[Any, tuple[int, int]]:
 def _unit(
     visit: Visit[ExposureSource],
     destination: Destination,
+    matching: Matching,
     shared: dict[str, Any],
     run: RunOptions,
     failures: list[Unit[Any]],
@@ -217,14 +238,15 @@ def _unit(
     if not selected:
         _log.info("visit %s: no exposure overlaps the target", visit.name)
         return None
-    if destination.output is not None:
-        output = destination.single()
-    else:
-        output = destination.named(f"warp-{_file_name(visit.name)}.fits")
+    stem = _file_name(visit.name)
+    names = {"direct": f"warp-{stem}.fits", "matched": f"psfMatchedWarp-{stem}.fits"}
+    wanted = {"direct": matching.direct, "matched": matching.matched}
+    outputs = {kind: destination.named(name) for kind, name in names.items() if wanted[kind]}
     task = WarpTask(
         visit=replace(visit, members=tuple(selected)),
         rejected=tuple(rejected),
-        output=str(output),
+        direct_output=str(outputs["direct"]) if matching.direct else None,
+        matched_output=str(outputs["matched"]) if matching.matched else None,
         **shared,
     )
     files = [str(path) for member in selected for path in member.candidate.files]
@@ -232,7 +254,7 @@ def _unit(
     return Unit(
         name=f"visit {visit.name}",
         inputs=tuple(dict.fromkeys(files + models)),
-        outputs=(output,),
+        outputs=tuple(outputs.values()),
         task=task,
         plan={"detectors": len(selected), "shape": list(shared["grid"].shape)},
         error=_unreadable(models, run),
@@ -266,11 +288,18 @@ def _file_name(visit: str) -> str:
 def make_warp(task: WarpTask) -> list[Product]:
     """Read, resample and write one visit."""
     from skytool.cli.warp_product import write_warp
-    from skytool.stages.warp import warp_visit
+    from skytool.stages.warp import warp_and_match_visit
 
-    result = warp_visit(_detectors(task), task.grid, task.config)
-    write_warp(task, result)
-    return [Product(path=task.output, metrics=_metrics(result))]
+    direct, matched = warp_and_match_visit(_detectors(task), task.grid, task.config, task.matching)
+    products = []
+    for output, result in ((task.direct_output, direct), (task.matched_output, matched)):
+        if output is None or result is None:
+            continue
+        if isinstance(result, SkytoolError):
+            raise result
+        write_warp(task, result, output)
+        products.append(Product(path=output, metrics=_metrics(result)))
+    return products
 
 
 def _detectors(task: WarpTask) -> Iterator[Detector]:
@@ -332,14 +361,33 @@ def _metrics(result: WarpResult) -> dict[str, Any]:
         "overlap_pixels": result.overlap_pixels,
         "coverage": covered / result.n_image.size,
         "wcs_error": max(report.wcs_error for report in result.detectors),
+        **_match_metrics(result),
     }
 
 
 def _is_current(unit: Unit[Any]) -> bool:
-    """Return whether a product was made from the inputs and settings in force."""
+    """Return whether the products were made from the inputs and settings in force."""
     from skytool.cli.warp_product import product_fingerprint
     from skytool.io.fits import opened
 
-    with opened(unit.outputs[0], verify=True) as hdus:
-        made_by = hdus[0].header.get("SKYPRINT")
-    return bool(made_by == product_fingerprint(unit.task))
+    wanted = product_fingerprint(unit.task)
+    for output in unit.outputs:
+        with opened(output, verify=True) as hdus:
+            if hdus[0].header.get("SKYPRINT") != wanted:
+                return False
+    return True
+
+
+def _match_metrics(result: WarpResult) -> dict[str, Any]:
+    """Return the numbers of the match for the report."""
+    matches = [match for match in result.matches if match is not None]
+    if not matches:
+        return {}
+    return {
+        "model_fwhm": matches[0].fwhm_model,
+        "fwhm_in": [match.fwhm_in for match in matches],
+        "fwhm_out": [match.fwhm_out for match in matches],
+        "noise_gain": max(match.noise_gain for match in matches),
+        "residual": max(match.residual for match in matches),
+        "cells": sum(match.n_cells for match in matches),
+    }

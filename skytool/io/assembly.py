@@ -69,6 +69,26 @@ def assemble(source: ExposureSource) -> Exposure:
         return _native(source, hdus, _Files(stack, others, verify=verify))
 
 
+def read_psf(source: ExposureSource) -> Psf | None:
+    """Read the PSF of a source, without its pixels; None if it has none.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or the PSF is damaged.
+    """
+    verify, recipe = source.options.verify, source.recipe
+    with ExitStack() as stack:
+        psf = _psf(source, _Files(stack, recipe.psf, verify=verify))
+        if psf is None and recipe.native:
+            from skytool.models.psf import psf_from_hdus
+
+            hdus = stack.enter_context(opened(FileSpec(source.path), verify=verify))
+            if "PSF" in hdus:
+                psf = psf_from_hdus(list(hdus), name=source.name)
+    return psf
+
+
 def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
     """Return the DATASUM of HDUs, from their bytes.
 

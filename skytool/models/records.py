@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ class CcdRecord:
         ``x0, y0, nx, ny`` of the detector image.
     wcs_header : str
         Its WCS as header cards of 80 characters.
+    fwhm_in, fwhm_out : float
+        Width of the PSF in a PSF-matched warp before and after, by adaptive moments [pixel].
+    noise_gain, residual : float
+        Largest factor of the match on white noise, and its largest residual power; NaN, as the
+        widths are, where nothing was matched.
     """
 
     id: int
@@ -71,6 +77,10 @@ class CcdRecord:
     airmass: float
     bbox: tuple[int, int, int, int]
     wcs_header: str
+    fwhm_in: float = math.nan
+    fwhm_out: float = math.nan
+    noise_gain: float = math.nan
+    residual: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,10 @@ _COLUMNS: dict[str, tuple[str, str, str]] = {
     "airmass": ("AIRMASS", "D", ""),
     "bbox": ("BBOX", "4J", "pixel"),
     "wcs_header": ("WCSHDR", "A", ""),
+    "fwhm_in": ("FWHMIN", "D", "pixel"),
+    "fwhm_out": ("FWHMOUT", "D", "pixel"),
+    "noise_gain": ("NOISEGN", "D", ""),
+    "residual": ("MATCHRES", "D", ""),
 }
 
 
