@@ -183,7 +183,8 @@ def _psf(psf: Described | None, wcs: Described | None) -> str:
         return "none"
     kinds = {
         "ConstantPsf": "the same image everywhere",
-        "GridPsf": f"images at {psf.get('points')} places",
+        "GridPsf": f"images at {psf.get('stamps')} places",
+        "CoaddPsf": f"from those of {psf.get('inputs')} inputs",
         "BasisPsf": "images with varying factors",
         "AnalyticPsf": "a formula",
     }

@@ -13,6 +13,7 @@ from skytool.models.background import background_from_hdus
 from skytool.models.celestial import frame_of, has_tables
 from skytool.models.mask import PLANES
 from skytool.models.orientation import position_text, sky_orientation
+from skytool.models.psf_places import middle_star, stars_across
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from skytool.models.photometry import PhotometricCalibration
 
 _NOT_SKY = ("BAD", "SAT", "CR", "EDGE", "NO_DATA", "DETECTED", "DETECTED_NEGATIVE", "STREAK")
-_PLACES = 3  # along each side, where a model that varies is looked at
 
 
 def describe_image(exposure: Exposure) -> dict[str, Any]:
@@ -164,20 +164,17 @@ def describe_psf(exposure: Exposure) -> dict[str, Any]:
     psf = exposure.psf
     if psf is None:
         return {}
-    ny, nx = exposure.shape
     described: dict[str, Any] = {"kind": type(psf).__name__, "shape": list(psf.shape)}
-    stamps = getattr(psf, "stamps", None)
-    if stamps is not None:
-        described["points"] = len(stamps)
+    for attribute in ("stamps", "inputs"):
+        if hasattr(psf, attribute):
+            described[attribute] = len(getattr(psf, attribute))
     try:
-        widths = [
-            psf.fwhm(y=float(y), x=float(x))
-            for y in np.linspace(0, ny - 1, _PLACES)
-            for x in np.linspace(0, nx - 1, _PLACES)
-        ]
-        described["fwhm"] = widths[len(widths) // 2]
+        middle = middle_star(psf, exposure.shape)
+        stars = [middle, *(star for row in stars_across(psf, exposure.shape) for star in row)]
+        widths = [psf.fwhm(y=star.y, x=star.x) for star in stars if star is not None]
+        described["fwhm"] = widths[0]
         described["fwhm_range"] = _range(widths)
-        described["adaptive_fwhm"] = psf.adaptive_fwhm(y=(ny - 1) / 2, x=(nx - 1) / 2)
+        described["adaptive_fwhm"] = psf.adaptive_fwhm(y=middle.y, x=middle.x)
     except SkytoolError as error:
         described["problem"] = str(error)
     return described

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from skytool.io.filespec import FileSpec
 from skytool.models.keywords import set_card
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO
 
 _NAMED_AT_ONCE = 5
@@ -77,24 +77,32 @@ def write_hdus(
 
 
 def write_foreign(
-    output: str | os.PathLike[str],
-    hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU],
+    files: Mapping[Path, Sequence[fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU]],
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write HDUs of another program's layout, the first of them a primary that holds pixels.
+    """Write the files of another program's layout, all of them or none.
 
     Nothing is added but CHECKSUM and DATASUM; else as `write_hdus`.
+
+    Parameters
+    ----------
+    files : mapping of Path to sequence of HDU
+        What each file holds; the first HDU is a primary, which may have pixels.
+    overwrite : bool
+        Replace files that exist.
 
     Raises
     ------
     OutputError
-        If the output exists, is a terminal, or cannot be written.
+        If an output exists, is a terminal, or cannot be written.
     """
-    with _sink(output, overwrite=overwrite) as file:
-        for hdu in hdus:
-            for piece in hdu_bytes(hdu):
-                write_all(file, piece)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(_sink(path, overwrite=overwrite)) for path in files]
+        for sink, hdus in zip(sinks, files.values(), strict=True):
+            for hdu in hdus:
+                for piece in hdu_bytes(hdu):
+                    write_all(sink, piece)
 
 
 def write_bytes(output: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:

@@ -13,6 +13,7 @@ from skytool.models.exposure import Origin
 from skytool.models.exposure_hdus import squared_unit
 from skytool.models.observation import observation_from_header
 from skytool.models.orientation import position_text, sky_orientation
+from skytool.models.psf_places import stars_across
 from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 
@@ -181,10 +182,11 @@ def _present(exposure: Exposure) -> str:
 
 def _stars(psf: Psf, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return the PSF at places all over the image, side by side, as fractions of their peaks."""
-    rows = []
-    for y in np.linspace(0.0, shape[0] - 1.0, _GRID):
-        stamps = [psf.kernel_image(y=y, x=x) for x in np.linspace(0.0, shape[1] - 1.0, _GRID)]
-        rows.append(np.hstack([stamp / stamp.max() for stamp in stamps]))
+    nothing = np.full(psf.shape, np.nan)
+    rows = [
+        np.hstack([nothing if star is None else star.stamp / star.stamp.max() for star in row])
+        for row in stars_across(psf, shape, n=_GRID)
+    ]
     return np.vstack(rows).astype(np.float32)
 
 
@@ -219,7 +221,7 @@ def _titles(exposure: Exposure, extension: str) -> tuple[str, str]:
     parts = [exposure.name, "" if extension == "IMAGE" else extension, visit, detector, seen.filter]
     title = "  ".join(filter(None, parts))
     if extension == "PSF":
-        return title, "stars in the corners, on the edges, in the middle; their peaks are 1"
+        return title, f"stars all over the image, {_GRID} by {_GRID}; their peaks are 1"
     below = [f"{seen.exposure_time:.4g} s"] if seen.exposure_time else []
     orientation = _orientation(exposure)
     if orientation is not None:

@@ -245,7 +245,7 @@ class _Drawing:
         values = tick_values(scale, separation=max(28 / place[3], 0.05))
         axes.set_yticks(
             [float(scale.shades(np.array([value]))[0]) for value in values],
-            [f"{value:g}".replace("-", "−") for value in values],
+            [f"{value:.8g}".replace("-", "−") for value in values],
         )
         axes.yaxis.tick_right()
         axes.set_xticks([])

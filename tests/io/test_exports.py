@@ -104,7 +104,7 @@ def test_an_existing_file_of_an_export_is_kept(tmp_path, rng, to):
 
 
 def test_the_command_offers_what_there_is():
-    assert convert.EXPORTS == tuple(EXPORTS)
+    assert tuple(EXPORTS) == convert.EXPORTS
     assert {to for to in EXPORTS if EXPORTS[to].compressible} == convert.COMPRESSIBLE - {
         convert.OWN
     }

@@ -10,6 +10,7 @@ from astropy.io import fits
 from skytool.io.exports.cards import image_header, observation_header, place_header
 from skytool.io.fits import write_foreign
 from skytool.models.keywords import set_card
+from skytool.models.psf_places import middle_star
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,6 @@ def write(
         fits.ImageHDU(np.sqrt(exposure.variance), uncertainty, name="UNCERT"),
     ]
     if exposure.psf is not None:
-        ny, nx = exposure.shape
-        star = exposure.psf.kernel_image(y=(ny - 1) / 2, x=(nx - 1) / 2)
-        hdus.append(fits.ImageHDU(star, name="PSFIMAGE"))
-    write_foreign(output, hdus, overwrite=overwrite)
+        star = middle_star(exposure.psf, exposure.shape)
+        hdus.append(fits.ImageHDU(star.stamp, name="PSFIMAGE"))
+    write_foreign({output: hdus}, overwrite=overwrite)

@@ -65,7 +65,8 @@ def write(
             hdu.header.remove(key, ignore_missing=True)
     header = hdus[0].header
     header.extend(notes)
-    write_foreign(output, [fits.PrimaryHDU(hdus[0].data, header), *hdus[1:]], overwrite=overwrite)
+    hdus = [fits.PrimaryHDU(hdus[0].data, header), *hdus[1:]]
+    write_foreign({output: hdus}, overwrite=overwrite)
 
 
 def _as_cells(layer: BackgroundLayer, exposure: Exposure) -> BackgroundLayer:

@@ -49,9 +49,13 @@ def write(
     weight_header.remove("BUNIT", ignore_missing=True)
     header.extend(observation_header(exposure, notes))
     image_path, weight_path = paths(output)
-    # the weights first: an image alone would be taken to have none
-    write_foreign(weight_path, [fits.PrimaryHDU(weight, weight_header)], overwrite=overwrite)
-    write_foreign(image_path, [fits.PrimaryHDU(image, header)], overwrite=overwrite)
+    write_foreign(
+        {
+            image_path: [fits.PrimaryHDU(image, header)],
+            weight_path: [fits.PrimaryHDU(weight, weight_header)],
+        },
+        overwrite=overwrite,
+    )
 
 
 def _known_to_swarp(exposure: Exposure) -> fits.Header:

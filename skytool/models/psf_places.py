@@ -1,0 +1,81 @@
+"""Stars of a point spread function at places all over an image."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from skytool.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from skytool.models.psf_base import Psf
+
+_SEARCH = 12  # places along each side that are tried for a star near the middle
+
+
+class Star(NamedTuple):
+    """A star of a PSF.
+
+    Parameters
+    ----------
+    y, x : float
+        Its position [pixel, 0-based].
+    stamp : ndarray of float64, shape (h, w)
+        Its image, centred, of sum one.
+    """
+
+    y: float
+    x: float
+    stamp: NDArray[np.float64]
+
+
+def stars_across(psf: Psf, shape: tuple[int, int], *, n: int = 3) -> list[list[Star | None]]:
+    """Return stars in the middles of the rectangles that divide an image into ``n`` rows and columns.
+
+    Parameters
+    ----------
+    psf : Psf
+        The PSF.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the image.
+    n : int
+        Rectangles along each side.
+
+    Returns
+    -------
+    list of list of Star or None
+        From the first row on; None where the PSF has no star, as in a gap of a warp.
+    """
+    return [[_star(psf, y, x) for x in _middles(shape[1], n)] for y in _middles(shape[0], n)]
+
+
+def middle_star(psf: Psf, shape: tuple[int, int]) -> Star:
+    """Return the star in the middle of an image, or the nearest where there is none.
+
+    Raises
+    ------
+    AlgorithmError
+        If there is no star anywhere.
+    """
+    middle = ((shape[0] - 1) / 2, (shape[1] - 1) / 2)
+    places = [(y, x) for y in _middles(shape[0], _SEARCH) for x in _middles(shape[1], _SEARCH)]
+    places.sort(key=lambda place: math.dist(place, middle))
+    for y, x in (middle, *places):
+        star = _star(psf, y, x)
+        if star is not None:
+            return star
+    raise AlgorithmError("the PSF has no star at any place of the image.")
+
+
+def _middles(length: int, n: int) -> list[float]:
+    return [length * (2 * index + 1) / (2 * n) - 0.5 for index in range(n)]
+
+
+def _star(psf: Psf, y: float, x: float) -> Star | None:
+    try:
+        return Star(y, x, psf.kernel_image(y=y, x=x))
+    except AlgorithmError:
+        return None

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from skytool.errors import AlgorithmError
+from skytool.models.psf import ConstantPsf, GridPsf
+from skytool.models.psf_places import middle_star, stars_across
+from tests.io.ours import gaussians
+
+SHAPE = (90, 60)
+
+
+class HolePsf(ConstantPsf):
+    """A PSF that has no star in the lower rows, nor in the middle."""
+
+    def kernel_image(self, *, y, x, shape=None):
+        if y < 30 or (40 < y < 50 and 20 < x < 40):
+            raise AlgorithmError(f"no star at ({x}, {y}).")
+        return super().kernel_image(y=y, x=x, shape=shape)
+
+
+def test_stars_are_those_of_the_middles_of_thirds():
+    psf = GridPsf(gaussians(1.5, 3.0), np.array([0.0, 89.0]), np.array([30.0, 30.0]))
+    stars = stars_across(psf, SHAPE)
+
+    assert [[(star.y, star.x) for star in row] for row in stars] == [
+        [(y, x) for x in (9.5, 29.5, 49.5)] for y in (14.5, 44.5, 74.5)
+    ]
+    np.testing.assert_array_equal(stars[2][0].stamp, psf.kernel_image(y=74.5, x=9.5))
+
+
+def test_where_there_is_no_star_there_is_none():
+    stars = stars_across(HolePsf(gaussians(2.0)[0]), SHAPE)
+
+    assert [[star is None for star in row] for row in stars] == [
+        [True, True, True],
+        [False, True, False],
+        [False, False, False],
+    ]
+
+
+def test_the_middle_star_is_the_nearest_there_is():
+    whole = middle_star(ConstantPsf(gaussians(2.0)[0]), SHAPE)
+    star = middle_star(HolePsf(gaussians(2.0)[0]), SHAPE)
+
+    assert (whole.y, whole.x) == (44.5, 29.5)
+    assert 30 <= star.y
+    # the hole reaches 10 pixels, places are 7.5 and 5 pixels apart
+    assert np.hypot(star.y - 44.5, star.x - 29.5) < 10 + 5
+
+
+def test_no_star_anywhere_is_an_error():
+    with pytest.raises(AlgorithmError, match="no star at any place"):
+        middle_star(HolePsf(gaussians(2.0)[0]), (29, 40))
