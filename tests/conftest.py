@@ -1,5 +1,7 @@
 import os
 import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -39,3 +41,24 @@ def small_disk(tmp_path):
         pytest.skip("mounting is not allowed here")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """Address of a real scheduler with two worker processes, of two threads each."""
+    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    folder = tmp_path_factory.mktemp("dask")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster", folder / "address"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=folder,
+        stdin=subprocess.PIPE,
+    ) as process:
+        end = time.monotonic() + 60
+        while not (folder / "address").exists():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield (folder / "address").read_text()
+        process.stdin.close()
+        process.wait(60)

@@ -263,27 +263,6 @@ def test_a_scheduler_without_its_package_is_named(monkeypatch):
         results(tasks.square, range(2), scheduler="tcp://127.0.0.1:1")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Address of a real scheduler with two worker processes, of two threads each."""
-    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
-    folder = tmp_path_factory.mktemp("dask")
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.cluster", folder / "address"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=folder,
-        stdin=subprocess.PIPE,
-    ) as process:
-        end = time.monotonic() + 60
-        while not (folder / "address").exists():
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        yield (folder / "address").read_text()
-        process.stdin.close()
-        process.wait(60)
-
-
 @pytest.mark.slow
 class TestCluster:
     def test_results_are_those_of_this_process(self, cluster):
