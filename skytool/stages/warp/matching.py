@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.convolve import convolve_planes
+from skytool.core.pixel_map import Window
 from skytool.core.psf_match import ENCLOSED, match_to_model
 from skytool.core.psf_match_config import match_cells
 from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
+from skytool.models.footprint import edge_pixels
+from skytool.models.pixelmap import source_positions
 from skytool.models.psf_input import PsfInput
 from skytool.models.psf_sampled import ConstantPsf
 from skytool.stages.warp.diagnostics import complaints
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.matching_config import MatchingConfig
     from skytool.stages.warp.prepare import Prepared
+
+_EDGE_POINTS = 8  # of a side of a detector, which may be curved on the target
 
 
 @dataclass(frozen=True)
@@ -133,14 +138,16 @@ class MatchedVisit:
 
     def _matched(self, psf: Psf, prepared: Prepared, planes: Mask) -> MatchReport:
         margin = self.margin
-        pixel_map = detector_map(prepared, self.grid.grown(margin), self.config)
+        grown = self.grid.grown(margin)
+        pixel_map = detector_map(prepared, grown, self.config)
+        window = _outline_window(prepared, grown).intersection(pixel_map.window)
         oversample = detector_oversample(self.config, pixel_map)
-        stamps, y, x, domain = self._stamps(psf, prepared, pixel_map, oversample)
+        stamps, y, x, domain = self._stamps(psf, prepared, pixel_map, window, oversample)
         match = match_to_model(
             stamps, self.matching.model, y=y, x=x, domain=domain, config=self.matching.match
         )
         resampler = detector_resampler(prepared, pixel_map, self.config, planes, oversample)
-        warped = resampler.part(pixel_map.window)
+        warped = resampler.part(window)
         no_data = int(planes.bitmask(["NO_DATA"]))
         convolved = convolve_planes(
             warped.image,
@@ -154,8 +161,8 @@ class MatchedVisit:
         assert convolved.mask is not None  # noqa: S101
         good = np.isfinite(convolved.image) & np.isfinite(convolved.variance)
         strip = Strip(
-            y=pixel_map.window.y_start,
-            x=pixel_map.window.x_start,
+            y=window.y_start,
+            x=window.x_start,
             image=convolved.image,
             variance=convolved.variance,
             mask=convolved.mask & ~np.int32(no_data),
@@ -170,7 +177,12 @@ class MatchedVisit:
         return _report(match, good_pixels)
 
     def _stamps(
-        self, psf: Psf, prepared: Prepared, pixel_map: PixelMap, oversample: int
+        self,
+        psf: Psf,
+        prepared: Prepared,
+        pixel_map: PixelMap,
+        window: Window,
+        oversample: int,
     ) -> tuple[
         NDArray[np.float64],
         NDArray[np.float64],
@@ -178,12 +190,11 @@ class MatchedVisit:
         tuple[float, float, float, float],
     ]:
         """Evaluate the PSF as it is after resampling, in the cells of the detector's window."""
-        window = pixel_map.window
         ny, nx = prepared.image.shape
         entry = PsfInput.of_detector(
             psf,
             pixel_map.positions,
-            window,
+            pixel_map.window,
             (ny, nx),
             (-0.5, ny - 0.5, -0.5, nx - 0.5),
             kernel=self.config.kernel,
@@ -208,6 +219,15 @@ class MatchedVisit:
     def _complain(self, name: str, match: PsfMatch) -> None:
         for text in complaints(match, self.matching):
             warnings.warn(f"{name}: {text}", SkytoolWarning, stacklevel=2)
+
+
+def _outline_window(prepared: Prepared, grid: TargetGrid) -> Window:
+    """Return the box of target pixels around the outline of a detector."""
+    y, x = edge_pixels(prepared.image.shape, _EDGE_POINTS)
+    u, v = source_positions(prepared.wcs, grid.wcs, source_shape=grid.shape)(x, y)
+    starts = [math.floor(np.nanmin(along) + 0.5) for along in (v, u)]
+    stops = [math.ceil(np.nanmax(along) - 0.5) + 1 for along in (v, u)]
+    return Window(starts[0], stops[0], starts[1], stops[1])
 
 
 def _report(match: PsfMatch, good_pixels: int) -> MatchReport:
