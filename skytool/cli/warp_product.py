@@ -84,9 +84,11 @@ def write_warp(task: WarpTask, result: WarpResult, output: str) -> None:
 
 def _identified(exposure: Exposure, ccds: Sequence[CcdRecord]) -> Exposure:
     """Return a warp whose PSF, if it has that of each, calls the detectors as their records do."""
+    psf = exposure.psf
+    if psf is None:
+        return exposure
     from skytool.models.coadd_psf import CoaddPsf
 
-    psf = exposure.psf
     if not isinstance(psf, CoaddPsf):
         return exposure
     named = psf.changed(lambda entry: replace(entry, id=ccds[entry.id].id))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
+
+from skytool.models.pixels import damage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -181,20 +183,40 @@ def with_unique_ids(records: Iterable[CcdRecord]) -> list[CcdRecord]:
     return unique
 
 
-def read_ccd_records(hdu: fits.BinTableHDU) -> list[CcdRecord]:
-    """Read the table that `records_table` wrote as ``CCDS``."""
-    return [CcdRecord(**_row(row, CcdRecord)) for row in hdu.data]
+def read_ccd_records(hdu: fits.BinTableHDU, *, name: str = "") -> list[CcdRecord]:
+    """Read the table that `records_table` wrote as ``CCDS``.
+
+    Parameters
+    ----------
+    hdu : BinTableHDU
+        The table.
+    name : str
+        What messages call its file.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or the table is damaged.
+    """
+    with damage_errors(f"{name}: the table {hdu.name}"):
+        return [CcdRecord(**_row(hdu, row, CcdRecord)) for row in hdu.data]
 
 
-def read_visit_records(hdu: fits.BinTableHDU) -> list[VisitRecord]:
-    """Read the table that `records_table` wrote as ``VISITS``."""
-    return [VisitRecord(**_row(row, VisitRecord)) for row in hdu.data]
+def read_visit_records(hdu: fits.BinTableHDU, *, name: str = "") -> list[VisitRecord]:
+    """Read the table that `records_table` wrote as ``VISITS``; as `read_ccd_records`."""
+    with damage_errors(f"{name}: the table {hdu.name}"):
+        return [VisitRecord(**_row(hdu, row, VisitRecord)) for row in hdu.data]
 
 
-def _row(row: Any, kind: type[CcdRecord] | type[VisitRecord]) -> dict[str, Any]:
+def _row(
+    hdu: fits.BinTableHDU, row: Any, kind: type[CcdRecord] | type[VisitRecord]
+) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for attribute in (entry.name for entry in fields(kind)):
+    for entry in fields(kind):
+        attribute = entry.name
         column, code, _ = _COLUMNS[attribute]
+        if column not in hdu.columns.names and entry.default is not MISSING:
+            continue
         value = row[column]
         if code == "A":
             values[attribute] = str(value)
