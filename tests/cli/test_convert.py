@@ -307,3 +307,39 @@ def test_source_extractor_measures_an_export(folder, rng):
 
     # the star is at (y, x) = (40, 31), counted from 0
     assert (y, x) == (pytest.approx(41, abs=0.1), pytest.approx(32, abs=0.1))
+
+
+def test_printed_settings_make_the_same_bytes_again(folder):
+    args = ["--to", "ccddata", "--bad-planes", "SAT,CR", "--saturate", "5000"]
+    printed = run("convert", "good.fits", "-o", "a.fits", *args, "--print-config")
+    Path("my.toml").write_text(printed.stdout)
+    assert not Path("a.fits").exists()
+
+    run("convert", "good.fits", "-o", "a.fits", *args)
+    run("convert", "good.fits", "-o", "b.fits", "--config", "my.toml")
+    assert Path("a.fits").read_bytes() == Path("b.fits").read_bytes()
+    Path("my.toml").write_text('[convert]\nbad-plane = "SAT"\n')
+    result = run("convert", "good.fits", "-o", "c.fits", "--config", "my.toml")
+    assert result.exit_code == 2
+    assert "Did you mean 'bad-planes'?" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["info", "convert", "show"])
+def test_help_and_talk_keep_their_places(folder, command):
+    code = (
+        "import sys; from skytool.cli.main import main\n"
+        f"sys.argv = ['skytool', {command!r}, '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({'numpy', 'astropy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert f"skytool {command}" in done.stdout
+
+    output = {"info": [], "convert": ["-o", "x.fits"], "show": ["-o", "x.png"]}[command]
+    quiet = run(command, "good.fits", *output, "--json", "--overwrite", "-q")
+    loud = run(command, "good.fits", *output, "--json", "--overwrite", "-vv")
+    assert loud.stdout == quiet.stdout
+    assert all(json.loads(line) for line in loud.stdout.splitlines())
+    assert quiet.stderr == ""
+    assert "layout sci" in loud.stderr
