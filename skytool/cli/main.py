@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "warp": ("skytool.cli.warp:warp", "Resample the exposures of a visit to one grid."),
+    "match-bg": (
+        "skytool.cli.match_bg:match_bg",
+        "Make the backgrounds of exposures of one field common.",
+    ),
     "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
     "info": ("skytool.cli.info:info", "Say what a file holds, and check it."),
     "convert": ("skytool.cli.convert:convert", "Write a file of any known layout in another."),

@@ -80,6 +80,7 @@ def run_units(
     run: RunOptions,
     shared: Iterable[str | os.PathLike[str]] = (),
     is_current: Callable[[Unit[T]], bool] | None = None,
+    prepare: Callable[[Sequence[Unit[T]]], Sequence[Unit[T]]] | None = None,
 ) -> None:
     """Run a function on the task of every unit and report what it made.
 
@@ -103,6 +104,9 @@ def run_units(
     is_current : callable, optional
         Whether all outputs of a unit, which exist, were made from its inputs with the settings
         in force; asked with ``--reuse``.
+    prepare : callable, optional
+        What has to be known of all inputs before any unit can be run: returns the units with
+        complete tasks, or with an error. Called once, after all checks, if a unit is to be run.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def run_units(
         if run.dry_run:
             _plan(units, common, report)
             return
-        _run(function, units, run, report, is_current)
+        _run(function, units, run, report, is_current, prepare)
         if run.depfile is not None:
             _write_depfile(run.depfile, units, [*common, *settings_files()], run)
 
@@ -130,6 +134,7 @@ def _run(
     run: RunOptions,
     report: Reporter,
     is_current: Callable[[Unit[T]], bool] | None,
+    prepare: Callable[[Sequence[Unit[T]]], Sequence[Unit[T]]] | None,
 ) -> None:
     """Reuse what may be reused, run the rest, and report in the order of the units."""
     from skytool.parallel import run_tasks
@@ -139,6 +144,9 @@ def _run(
         for place, unit in enumerate(units)
         if unit.error is None and not _is_reusable(unit, run, is_current)
     ]
+    if prepare is not None and todo:
+        units = prepare(units)
+        todo = [place for place in todo if units[place].error is None]
     outcomes = run_tasks(
         _call,
         [_Call(units[place].name, function, units[place].task) for place in todo],

@@ -1,0 +1,117 @@
+"""The tasks of ``skytool match-bg --mode global``: all pairs measured, one solution for all."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from skytool.cli.match_bg_tasks import MatchTask
+from skytool.errors import IncompatibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skytool.cli.match_bg_plan import Plan
+    from skytool.cli.match_bg_tasks import Visit
+    from skytool.cli.stage_files import Unit
+    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.stages.match_bg import BackgroundFit
+
+_log = logging.getLogger(__name__)
+
+
+def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+    """Solve for all exposures and return the units with complete tasks.
+
+    Raises
+    ------
+    IncompatibleError
+        If the reference is no input.
+    AlgorithmError
+        If no two exposures overlap, or the overlaps do not determine the corrections.
+    SkytoolError
+        What reading raises.
+    """
+    from skytool.stages.match_bg import fit_of, partner_of, solve
+
+    visits, config = plan.visits, plan.visits[0].config
+    reference = plan.reference
+    if reference is not None and reference not in visits:
+        raise IncompatibleError(
+            f"{reference.name} is no input, which --mode global needs.",
+            hint="Give it as an input too.",
+        )
+    plan.match_scales()
+    visits = plan.visits
+    if len(visits) == 1:
+        return [_alone(plan, unit) for unit in units]
+    choice = None
+    if reference is None and config.gauge == "reference":
+        choice, _ = plan.choose()
+    pairs = plan.pairs()
+    number = None if reference is None else plan.numbers[reference.name]
+    solution = solve(
+        pairs, len(visits), config, choice=choice, reference=number, fixed=plan.offsets
+    )
+    fits = [
+        fit_of(i, solution, pairs, visits[0].frame_shape, config, fixed=plan.offsets)
+        for i in range(len(visits))
+    ]
+    _log.info(
+        "%d pairs in %d groups, order %d, reduced chi2 %.4g",
+        len(pairs),
+        len(solution.anchors),
+        solution.order,
+        solution.chi2 / max(solution.dof, 1),
+    )
+    from skytool.cli.match_bg_plan import warn_alone
+
+    linked = {i for pair in pairs for i in (pair.first, pair.second)}
+    warn_alone([visit.name for i, visit in enumerate(visits) if i not in linked])
+    out = []
+    for unit in units:
+        if not isinstance(unit.task, MatchTask):
+            out.append(unit)
+            continue
+        i = plan.numbers[unit.task.visit.name]
+        group = int(solution.components[i])
+        anchor = solution.anchors[group]
+        partner = partner_of(i, pairs, anchor)
+        task = plan.task(
+            visits[i],
+            None if partner is None else visits[partner],
+            [] if partner is None else plan.reference_records(visits[partner]),
+            is_reference=i == anchor or partner is None,
+            correction=None if partner is None else _surface(fits[partner], visits[0].frame_shape),
+            fit=fits[i],
+            facts={
+                "group": group,
+                "anchor": visits[anchor].name if anchor >= 0 else None,
+                "pairs": sum(i in (pair.first, pair.second) for pair in pairs),
+                "orders_compared": solution.scores.tolist(),
+                **plan.costs(choice, i),
+            },
+        )
+        out.append(replace(unit, task=task))
+    return out
+
+
+def _alone(plan: Plan, unit: Unit[Any]) -> Unit[Any]:
+    """Return the unit of an exposure that is the only one."""
+    visit: Visit = unit.task.visit
+    return replace(unit, task=plan.task(visit, None, [], is_reference=True))
+
+
+def _surface(fit: BackgroundFit, shape: tuple[int, int]) -> ChebyshevModel | None:
+    """Return what an exposure gets, as a surface over the frame; None if it is nothing."""
+    import numpy as np
+
+    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
+
+    if isinstance(fit.model, PolynomialModel):
+        return fit.model.surface
+    if isinstance(fit.model, ConstantModel) and fit.model.value:
+        return ChebyshevModel(np.array([[fit.model.value]]), shape)
+    return None

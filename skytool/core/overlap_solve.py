@@ -1,0 +1,173 @@
+r"""One solution for the backgrounds of many images from the differences of all pairs that overlap.
+
+Image i gets a correction :math:`c_i`, a polynomial with factors :math:`a_i`. The cells of a pair say
+
+.. math:: D_{ij} = I_j - I_i = c_i - c_j,
+
+averaged over their pixels. The sum of the weighted squared residuals over all pairs is a quadratic
+form in all factors at once, and its minimum the solution of one linear system. Adding the same
+polynomial to all images of a group that hangs together changes no difference: each group needs a
+gauge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.chebyshev_fit import MAD_TO_SIGMA
+from skytool.core.overlap_system import OverlapSolution, OverlapSystem, PairCells
+from skytool.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from skytool.core.statistics import Clip
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["OverlapRule", "OverlapSolution", "PairCells", "connected_groups", "solve_overlaps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapRule:
+    """How the system is solved.
+
+    Parameters
+    ----------
+    order : int or None
+        Total degree of the corrections; None for the one that cross-validation finds.
+    max_order : int
+        Highest degree that is tried if none is given.
+    clip : Clip or None
+        Rejection of cells far from the solution.
+    max_condition : float
+        Largest condition number of the system.
+    may_reduce : bool
+        Whether an order that the cells do not determine is lowered, or an error.
+    """
+
+    order: int | None = None
+    max_order: int = 8
+    clip: Clip | None = None
+    max_condition: float = 1e4
+    may_reduce: bool = True
+
+
+def connected_groups(n: int, links: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return the group of each of `n` things of which some pairs are linked.
+
+    Groups are numbered in the order of their first members, shape ``(n,)``.
+    """
+    parents = list(range(n))
+
+    def root(i: int) -> int:
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        return i
+
+    for a, b in links:
+        low, high = sorted((root(a), root(b)))
+        parents[high] = low
+    roots = [root(i) for i in range(n)]
+    numbers = {r: k for k, r in enumerate(dict.fromkeys(roots))}
+    return np.array([numbers[r] for r in roots], np.int64)
+
+
+def solve_overlaps(
+    pairs: Sequence[PairCells],
+    n_images: int,
+    rule: OverlapRule,
+    *,
+    anchors: Mapping[int, int] | None = None,
+    fixed: Mapping[int, float] | None = None,
+) -> OverlapSolution:
+    """Solve for the corrections of all images.
+
+    Parameters
+    ----------
+    pairs : sequence of PairCells
+        Pairs with at least one cell, with terms up to the highest order wanted.
+    n_images : int
+        Number of images.
+    rule : OverlapRule
+        How.
+    anchors : mapping of int to int, optional
+        Image, by group, whose correction is zero. Groups that are not named have corrections that
+        add up to zero.
+    fixed : mapping of int to float, optional
+        Corrections that are known: constants, by image. A group with one needs no gauge.
+
+    Raises
+    ------
+    AlgorithmError
+        If there is no pair, or the cells do not determine the corrections.
+    """
+    known = dict(fixed or {})
+    free = [i for i in range(n_images) if i not in known]
+    if not pairs:
+        raise AlgorithmError("no two images have a common cell")
+    groups = connected_groups(n_images, [(pair.first, pair.second) for pair in pairs])
+    used = tuple(np.ones(len(pair.values), bool) for pair in pairs)
+    orders = range(rule.max_order, -1, -1) if rule.order is None else range(rule.order, -1, -1)
+    best: OverlapSystem | None = None
+    systems: list[OverlapSystem] = []
+    for order in orders:
+        system = OverlapSystem(pairs, used, n_images, order, groups, known, free)
+        if system.is_determined(rule.max_condition):
+            systems.append(system)
+            best = system
+            if rule.order is not None:
+                break
+        elif rule.order is not None and not rule.may_reduce:
+            break
+    if best is None:
+        raise AlgorithmError(
+            "the overlaps do not determine corrections of this order",
+            hint="Choose a lower order or smaller cells.",
+        )
+    scores = np.empty(0)
+    if rule.order is None:
+        systems.sort(key=lambda one: one.order)
+        best, scores = _best_order(systems)
+    for _ in range(rule.clip.iterations if rule.clip else 0):
+        limit = (rule.clip.sigma if rule.clip else math.inf) * MAD_TO_SIGMA
+        kept = _kept(pairs, best.residuals(), used, limit)
+        if all(np.array_equal(a, b) for a, b in zip(kept, used, strict=True)):
+            break
+        trial = OverlapSystem(pairs, kept, n_images, best.order, groups, known, free)
+        if not trial.is_determined(rule.max_condition):
+            break
+        best, used = trial, kept
+    return best.solution(dict(anchors or {}), scores)
+
+
+def _kept(
+    pairs: Sequence[PairCells],
+    residuals: Sequence[Floats],
+    used: Sequence[NDArray[np.bool_]],
+    limit: float,
+) -> tuple[NDArray[np.bool_], ...]:
+    """Return which cells lie within a number of deviations; all are tested anew."""
+    deviations = [
+        np.sqrt(pair.weights) * np.abs(residual)
+        for pair, residual in zip(pairs, residuals, strict=True)
+    ]
+    now = np.concatenate([d[u] for d, u in zip(deviations, used, strict=True)])
+    typical = float(np.median(now))
+    return tuple(d <= limit * typical for d in deviations)
+
+
+def _best_order(systems: Sequence[OverlapSystem]) -> tuple[OverlapSystem, Floats]:
+    """Return the simplest system that predicts cells left out about as well as the best one."""
+    losses = np.array([system.prediction_losses() for system in systems])
+    scores = losses.mean(axis=1)
+    margins = (losses - losses[scores.argmin()]).std(axis=1) / math.sqrt(losses.shape[1])
+    close = scores - scores.min() <= margins
+    return systems[int(np.argmax(close))], scores

@@ -1,0 +1,257 @@
+"""Polynomials through cells: of a given order, of the order that predicts best, or smoothed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.cell_grid import CellGrid, model_range
+from skytool.core.chebyshev_fit import ChebyshevFit, chebyshev_fit, choose_order
+from skytool.core.interpolation import UndersampleStyle
+from skytool.core.smoothed_fit import smoothed_fit
+from skytool.core.statistics import Clip
+from skytool.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.difference_cells import FrameCells
+
+    Floats = NDArray[np.float64]
+
+_EVERYWHERE = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolynomialRule:
+    """How a polynomial is fitted to cells.
+
+    Parameters
+    ----------
+    order : int or None
+        Total degree; None for the one that cross-validation finds.
+    max_order : int
+        Highest degree that is tried if none is given.
+    undersample : UndersampleStyle
+        What to do where cells do not determine all terms: REDUCE_INTERP_ORDER lowers the order,
+        the others fail.
+    weighted : bool
+        Weight cells by their errors.
+    weight_power : float
+        2 for weights ``1 / error**2``, 1 for ``1 / error``.
+    pooling : float
+        Pixels of typical scatter that are added to the estimate of each cell's scatter.
+    clip : Clip or None
+        Rejection of cells far from the fit.
+    max_condition : float
+        Largest condition number of the fit.
+    smoothing : float or None
+        Weight of the penalty on terms of high degree; None for the one that cross-validation
+        finds. 0 for none.
+    """
+
+    order: int | None = None
+    max_order: int = 8
+    undersample: UndersampleStyle = UndersampleStyle.REDUCE_INTERP_ORDER
+    weighted: bool = True
+    weight_power: float = 2.0
+    pooling: float = 50.0
+    clip: Clip | None = field(default_factory=lambda: Clip(5.0, 5))
+    max_condition: float = 50.0
+    smoothing: float | None = 0.0
+
+    @property
+    def highest_order(self) -> int:
+        """Highest degree of the terms that a fit may need."""
+        return self.max_order if self.order is None else self.order
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialFit:
+    """A polynomial through cells.
+
+    Parameters
+    ----------
+    fit : ChebyshevFit
+        The polynomial and its errors.
+    order : int
+        Its degree.
+    smoothing : float
+        Weight of the penalty.
+    weighted : bool
+        Whether cells had weights.
+    """
+
+    fit: ChebyshevFit
+    order: int
+    smoothing: float
+    weighted: bool
+
+
+def fit_polynomial(
+    frame: FrameCells, rule: PolynomialRule, *, weighted: bool | None = None
+) -> PolynomialFit:
+    """Fit a polynomial to cells.
+
+    Parameters
+    ----------
+    frame : FrameCells
+        Cells with terms up to ``rule.highest_order``.
+    rule : PolynomialRule
+        How.
+    weighted : bool, optional
+        Whether cells have weights, instead of what the rule says.
+
+    Raises
+    ------
+    AlgorithmError
+        If no cell has a value, or the cells do not determine the terms and the order may not be
+        lowered.
+    """
+    cells = frame.cells
+    shape = cells.grid.image_shape
+    if not cells.valid.any():
+        raise AlgorithmError("no cell has a value")
+    use_weights = rule.weighted if weighted is None else weighted
+    weights = cells.weights(rule.weight_power, pooling=rule.pooling) if use_weights else None
+    if weights is not None and not (weights > 0).any():
+        weights = None  # values without any scatter are exact, and all alike
+    if frame.basis is None:
+        raise ValueError("a polynomial needs cells with terms")
+    if rule.smoothing != 0.0:
+        fit, strength = smoothed_fit(
+            cells.value,
+            frame.basis,
+            order=rule.highest_order,
+            shape=shape,
+            weights=weights,
+            strength=rule.smoothing,
+            clip=rule.clip,
+        )
+        return PolynomialFit(fit, rule.highest_order, strength, weights is not None)
+    order = rule.order
+    if order is None:
+        order = _chosen_order(cells.value, frame.basis, weights, rule)
+    while True:
+        try:
+            fit = chebyshev_fit(
+                cells.value,
+                frame.basis,
+                order=order,
+                shape=shape,
+                weights=weights,
+                clip=rule.clip,
+                max_condition=rule.max_condition,
+            )
+        except AlgorithmError:
+            if order == 0 or rule.undersample is not UndersampleStyle.REDUCE_INTERP_ORDER:
+                raise
+            order -= 1
+        else:
+            return PolynomialFit(fit, order, 0.0, weights is not None)
+
+
+def _chosen_order(
+    values: Floats, basis: Floats, weights: Floats | None, rule: PolynomialRule
+) -> int:
+    """Return the order that cross-validation finds; a single cell allows a constant only."""
+    usable = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
+    if np.count_nonzero(usable) < 2:
+        return 0
+    spread = np.ptp(values[usable])
+    if not spread > 0:  # nothing to tell orders apart
+        return 0
+    return choose_order(
+        values,
+        basis,
+        max_order=rule.max_order,
+        weights=weights,
+        clip=rule.clip,
+        max_condition=rule.max_condition,
+    ).order
+
+
+def bounded_polynomial(
+    model: ChebyshevModel, grid: CellGrid, covered: NDArray[np.bool_], reach: float
+) -> ChebyshevModel:
+    """Return a polynomial that cannot run away where no cell is covered.
+
+    As `ChebyshevModel.bounded`, without an image of the whole frame in memory.
+
+    Parameters
+    ----------
+    model : ChebyshevModel
+        The polynomial.
+    grid : CellGrid
+        Cells of its frame.
+    covered : ndarray of bool, shape (n_y, n_x)
+        Cells where it is known.
+    reach : float
+        Distance from the covered cells up to which it is followed [pixel]; infinite for no bounds.
+    """
+    if math.isinf(reach) or covered.all() or not covered.any():
+        return model
+    ranges = []
+    for edges, axis in ((grid.y_edges, 1), (grid.x_edges, 0)):
+        index = np.flatnonzero(covered.any(axis=axis))
+        ranges.append((float(edges[index[0]]) - reach, float(edges[index[-1] + 1] - 1) + reach))
+    limited = replace(model, y_range=ranges[0], x_range=ranges[1], value_range=_EVERYWHERE)
+    lows, highs = [], []
+    for j in np.flatnonzero(covered.any(axis=1)):
+        rows = slice(int(grid.y_edges[j]), int(grid.y_edges[j + 1]))
+        strip = CellGrid(np.array([0, rows.stop - rows.start]), grid.x_edges)
+        low, high = model_range(limited.image(rows=rows), strip, covered[j : j + 1])
+        lows.append(low)
+        highs.append(high)
+    return replace(limited, value_range=(min(lows), max(highs)))
+
+
+def shifted_polynomial(
+    model: ChebyshevModel, *, y: int, x: int, shape: tuple[int, int]
+) -> ChebyshevModel:
+    """Return the same surface in the pixels of a rectangle of its frame.
+
+    Parameters
+    ----------
+    model : ChebyshevModel
+        A polynomial over a frame.
+    y, x : int
+        First pixel of the rectangle in the frame.
+    shape : (int, int)
+        Its shape ``(ny, nx)``.
+
+    Notes
+    -----
+    A polynomial in a linear function of a coordinate is a polynomial of the same degree in the
+    coordinate; its factors follow from its values at Chebyshev nodes, exactly but for rounding.
+    """
+    if (y, x) == (0, 0) and shape == model.shape:
+        return model
+    changes = [
+        _rescaling(size, model.shape[axis], start, shape[axis])
+        for axis, (size, start) in enumerate(zip(model.coefficients.shape, (y, x), strict=True))
+    ]
+    ranges = [
+        (low - start, high - start)
+        for (low, high), start in zip((model.y_range, model.x_range), (y, x), strict=True)
+    ]
+    return replace(
+        model,
+        coefficients=changes[0] @ model.coefficients @ changes[1].T,
+        shape=shape,
+        y_range=ranges[0],
+        x_range=ranges[1],
+    )
+
+
+def _rescaling(n: int, old_length: int, start: int, length: int) -> Floats:
+    """Return the matrix from factors over an axis to those over a part of it, shape ``(n, n)``."""
+    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    pixels = start + (nodes * length + length - 1) / 2
+    old = (2 * pixels - (old_length - 1)) / old_length
+    cheb = np.polynomial.chebyshev.chebvander
+    return np.asarray(np.linalg.solve(cheb(nodes, n - 1), cheb(old, n - 1)))

@@ -1,0 +1,103 @@
+"""The cells in which the misfit of a model is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.cell_grid import CellGrid
+from skytool.core.difference_cells import CellRule, frame_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from skytool.core.cells import CellStatistics
+    from skytool.core.difference_cells import FrameCells, ImagePiece
+    from skytool.stages.match_bg.config import MatchConfig
+    from skytool.stages.match_bg.models import FrameModel
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CellReport:
+    """Cells that tell where there is something to fit, and how well a model fits.
+
+    Parameters
+    ----------
+    cells : CellStatistics
+        The cells.
+    is_own : bool
+        Whether they are those of the model.
+    """
+
+    cells: CellStatistics
+    is_own: bool
+
+    @property
+    def count(self) -> int:
+        """Number of cells with a value."""
+        return int(self.cells.valid.sum())
+
+    def distinct_positions(self) -> int:
+        """Return the number of rows or of columns with a value, whichever is smaller."""
+        valid = self.cells.valid
+        return int(min(valid.any(axis=1).sum(), valid.any(axis=0).sum()))
+
+    def has_scatter(self, epsilon: float) -> bool:
+        """Tell whether the error of any cell exceeds a limit, with a floor under its scatter."""
+        cells, valid = self.cells, self.cells.valid
+        scatter = np.maximum(np.sqrt(np.nan_to_num(cells.variance[valid])), epsilon)
+        return bool((scatter / np.sqrt(cells.kept[valid]) > epsilon).any())
+
+    def misfit(self, model: FrameModel, residual: Floats) -> float:
+        """Return the root mean square of the cells less the model.
+
+        Parameters
+        ----------
+        model : FrameModel
+            The model, taken at the pixel that holds the middle of a cell.
+        residual : ndarray of float64, shape (n_y, n_x)
+            What the model leaves of its own cells, which counts if these are the ones.
+        """
+        if self.is_own:
+            left = residual[np.isfinite(residual)]
+        else:
+            grid = self.cells.grid
+            middles = [
+                ((edges[:-1] + edges[1:]) / 2).astype(np.int64)
+                for edges in (grid.y_edges, grid.x_edges)
+            ]
+            left = self.cells.value - model.lattice(middles[0], middles[1])
+            left = left[np.isfinite(left)]
+        return float(np.sqrt(np.mean(left**2))) if left.size else float("nan")
+
+
+def report_cells(
+    pieces: Callable[[], Iterable[ImagePiece]], frame: FrameCells, size: int, config: MatchConfig
+) -> CellReport:
+    """Return the cells of the report.
+
+    Parameters
+    ----------
+    pieces : callable
+        Returns the pieces of the difference; called only where further cells are asked for.
+    frame : FrameCells
+        Cells of the model.
+    size : int
+        Side of a cell [pixel].
+    config : MatchConfig
+        Settings.
+    """
+    if config.report_grid == "model":
+        return CellReport(frame.cells, is_own=True)
+    grid = CellGrid.of_fixed_size(frame.cells.grid.image_shape, size)
+    rule = CellRule(
+        statistic=config.cells.statistic, clip=config.cells.clip, min_fraction=0.0, min_neighbors=0
+    )
+    cells = frame_cells(pieces(), grid, rule).cells
+    return CellReport(cells.only(cells.count >= 2), is_own=False)
