@@ -140,10 +140,11 @@ class ExposureSource:
         """
         from skytool.io.assembly import datasums
 
-        planes = None if self.recipe.native else self.recipe.planes
-        sums = datasums(planes or [self.recipe.image], every=self.recipe.native)
-        cards = self.header.tostring(padding=False)
-        return hashlib.sha256("\n".join([*sums, cards]).encode()).hexdigest()
+        sums = datasums(self.recipe.planes, every=self.recipe.native)
+        planes = {plane.path for plane in self.recipe.planes}
+        others = [file.read_bytes() for file in self.files if file not in planes]
+        cards = self.header.tostring(padding=False).encode()
+        return hashlib.sha256(b"\n".join([*map(str.encode, sums), *others, cards])).hexdigest()
 
 
 def find_sources(
@@ -212,6 +213,10 @@ def _source(
     """Return the source of one exposure, with what the user said in its recipe."""
     hdu = contents.hdus[recipe.image.number]
     name = recipe.image.name if labelled else contents.file_name
+    if recipe.native:
+        from skytool.models.exposure_hdus import check_format
+
+        check_format(contents.primary, name=name)
     if 0 in recipe.shape:
         raise InputError(f"{name} has an image of {hdu.size_text} pixels.")
     recipe = _with_options(recipe, contents, hdu, options, name)
