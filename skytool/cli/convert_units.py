@@ -91,6 +91,8 @@ def convert_units(
     for name in inputs:
         try:
             sources = _sources(name, destination, reading)
+            if run.dry_run:
+                check_headers(sources)
         except SkytoolError as error:
             if not run.keep_going:
                 raise
@@ -114,6 +116,18 @@ def _sources(name: str, destination: Destination, reading: ReadOptions) -> list[
             hint=f"Give --output-dir, or one of {', '.join(source.name for source in sources)}.",
         )
     return sources
+
+
+def check_headers(sources: Sequence[ExposureSource]) -> None:
+    """Refuse without reading pixels what reading would refuse for its headers.
+
+    Raises
+    ------
+    IncompatibleError
+        If coordinates are not usable.
+    """
+    for source in sources:
+        source.wcs()
 
 
 def _unit(

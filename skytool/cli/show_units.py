@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skytool.cli.convert_units import check_headers
 from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import InputError, SkytoolError
 
@@ -78,7 +79,10 @@ def show_files(
     units: list[Unit[Any]] = []
     for name in inputs:
         try:
-            sources += find_sources(name, reading)
+            found = find_sources(name, reading)
+            if run.dry_run:
+                check_headers(found)
+            sources += found
         except SkytoolError as error:
             if not run.keep_going:
                 raise

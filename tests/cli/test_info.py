@@ -220,9 +220,10 @@ def test_headers_alone_are_enough_for_a_dry_run(folder):
 
 
 @pytest.mark.parametrize(("name", "status", "text"), BROKEN)
-def test_what_cannot_be_read_gives_one_line(folder, name, status, text):
+@pytest.mark.parametrize("dry", [[], ["-n"]], ids=["run", "dry"])
+def test_what_cannot_be_read_gives_one_line(folder, name, status, text, dry):
     before = sorted(folder.rglob("*"))
-    result = run("info", name)
+    result = run("info", name, *dry)
 
     assert result.exit_code == status
     assert text in result.stderr

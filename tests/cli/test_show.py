@@ -127,9 +127,10 @@ def test_the_command_offers_what_there_is():
 
 
 @pytest.mark.parametrize(("name", "status", "text"), BROKEN)
-def test_what_cannot_be_read_gives_one_line_and_no_picture(folder, name, status, text):
+@pytest.mark.parametrize("dry", [[], ["-n"]], ids=["run", "dry"])
+def test_what_cannot_be_read_gives_one_line_and_no_picture(folder, name, status, text, dry):
     before = sorted(folder.rglob("*"))
-    result = run("show", name, "-o", "x.png")
+    result = run("show", name, "-o", "x.png", *dry)
 
     assert result.exit_code == status
     assert text in result.stderr
