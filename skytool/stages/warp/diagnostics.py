@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from skytool.core.psf_match import PsfMatch
     from skytool.stages.warp.matching_config import MatchingConfig
 
@@ -17,12 +15,14 @@ _RING = 0.03  # of sum |K|, in the outer ring of two pixels
 _RESIDUAL = 1e-2  # of sum M^2
 _ELLIPTICITY = 0.01
 _NOISE_GAIN = 1.0
-_NEGATIVE = -0.3  # min K / max K
 _WIDTH = 1e-3  # by how much a PSF may be wider than the model, which is the error of the widths
 
 
-def complaints(match: PsfMatch, matching: MatchingConfig) -> Iterator[str]:
-    """Yield what a user should know of a match, one sentence and its remedy each.
+def complaint(match: PsfMatch, matching: MatchingConfig) -> str | None:
+    """Return what a user should know of a match, with its remedy; None if all is well.
+
+    Of several troubles only the first is named, since it is the cause of the others: a model
+    narrower than the PSF, amplified noise, a kernel too small, a PSF not reached.
 
     Parameters
     ----------
@@ -34,34 +34,33 @@ def complaints(match: PsfMatch, matching: MatchingConfig) -> Iterator[str]:
     cells, size = match.cells, match.kernel.images.shape[-1]
     n = cells.y.size
     wide = cells.fwhm_in > match.target_fwhm * (1.0 + _WIDTH)
-    noisy = cells.noise_gain > _NOISE_GAIN
     if wide.any():
         widest = float(np.nanmax(cells.fwhm_in))
         safe = matching.model.with_adaptive_fwhm(widest).fwhm
-        yield (
+        return (
             f"the PSF is wider than the model in {wide.sum()} of {n} cells, {widest:.2f} against "
             f"{match.target_fwhm:.2f} pixels, so that the match deconvolves: noise and ripples "
             f"grow. The smallest safe value is --model-fwhm {math.ceil(100 * safe) / 100:g}."
         )
-    elif noisy.any():
-        yield (
+    noisy = cells.noise_gain > _NOISE_GAIN
+    if noisy.any():
+        return (
             f"the kernel amplifies noise in {noisy.sum()} of {n} cells, sum K^2 up to "
             f"{cells.noise_gain.max():.3g}. Give a ridge (--ridge 1e-4), or wider Gaussians "
             "(--alard-sig-gauss 1.5,3.0,6.0)."
         )
-    elif ((cells.negative < _NEGATIVE) & noisy).any():
-        yield "the kernel deconvolves. Give a larger --model-fwhm."
     ring = float(cells.ring_fraction.max())
-    residual = float(cells.residual.max())
     if ring > _RING:
-        yield (
+        return (
             f"the kernel is too small: {100 * ring:.1f} per cent of it lie on its edge. Give "
             f"--kernel-size {size + 6}, which is slower."
         )
+    residual = float(cells.residual.max())
     ellipticity = float(np.nanmax(cells.ellipticity_out, initial=0.0))
-    if (residual > _RESIDUAL or ellipticity > _ELLIPTICITY) and not wide.any():
-        yield (
+    if residual > _RESIDUAL or ellipticity > _ELLIPTICITY:
+        return (
             f"the matched PSF differs from the model by {100 * residual:.2g} per cent of its "
             f"power, with an ellipticity of {ellipticity:.3f}. Give --cell "
             f"{max(matching.cell_x // 2, 16)}, or --auto-pad-to 1.6."
         )
+    return None

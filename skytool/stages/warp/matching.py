@@ -18,7 +18,7 @@ from skytool.models.footprint import edge_pixels
 from skytool.models.pixelmap import source_positions
 from skytool.models.psf_input import PsfInput
 from skytool.models.psf_sampled import ConstantPsf
-from skytool.stages.warp.diagnostics import complaints
+from skytool.stages.warp.diagnostics import complaint
 from skytool.stages.warp.mosaic import Mosaic, Strip
 from skytool.stages.warp.resampling import detector_map, detector_oversample, detector_resampler
 
@@ -173,7 +173,9 @@ class MatchedVisit:
         good_pixels = self.mosaic.add(inside, bad=bad, overlap=self.config.overlap)
         if self._target is None:
             self._target = match.target
-        self._complain(prepared.name, match)
+        trouble = complaint(match, self.matching)
+        if trouble is not None:
+            warnings.warn(f"{prepared.name}: {trouble}", SkytoolWarning, stacklevel=3)
         return _report(match, good_pixels)
 
     def _stamps(
@@ -215,10 +217,6 @@ class MatchedVisit:
             for r, c in zip(rows, columns, strict=True)
         ]
         return np.array(stamps), y, x, domain
-
-    def _complain(self, name: str, match: PsfMatch) -> None:
-        for text in complaints(match, self.matching):
-            warnings.warn(f"{name}: {text}", SkytoolWarning, stacklevel=2)
 
 
 def _outline_window(prepared: Prepared, grid: TargetGrid) -> Window:
