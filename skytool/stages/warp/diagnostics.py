@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skytool.stages.warp.matching_config import MatchingConfig
 
 _RING = 0.03  # of sum |K|, in the outer ring of two pixels
+_BOXY = 1e-3  # of sum M^2: what a kernel too small leaves; a broad one may have light at its edge
 _RESIDUAL = 1e-2  # of sum M^2
 _ELLIPTICITY = 0.01
 _NOISE_GAIN = 1.0
@@ -49,13 +50,12 @@ def complaint(match: PsfMatch, matching: MatchingConfig) -> str | None:
             f"{cells.noise_gain.max():.3g}. Give a ridge (--ridge 1e-4), or wider Gaussians "
             "(--alard-sig-gauss 1.5,3.0,6.0)."
         )
-    ring = float(cells.ring_fraction.max())
-    if ring > _RING:
+    ring, residual = float(cells.ring_fraction.max()), float(cells.residual.max())
+    if ring > _RING and residual > _BOXY:
         return (
             f"the kernel is too small: {100 * ring:.1f} per cent of it lie on its edge. Give "
             f"--kernel-size {size + 6}, which is slower."
         )
-    residual = float(cells.residual.max())
     ellipticity = float(np.nanmax(cells.ellipticity_out, initial=0.0))
     if residual > _RESIDUAL or ellipticity > _ELLIPTICITY:
         return (
