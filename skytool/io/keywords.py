@@ -10,6 +10,7 @@ from skytool.models.keywords import (
     merged_headers,
     observation_cards,
     set_card,
+    valid_cards,
 )
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "merged_headers",
     "observation_cards",
     "set_card",
+    "valid_cards",
 ]

@@ -14,7 +14,7 @@ from astropy.io import fits
 from skytool import __version__
 from skytool.errors import InputError
 from skytool.models.exposure import Exposure, Origin
-from skytool.models.keywords import observation_cards, set_card
+from skytool.models.keywords import observation_cards, set_card, valid_cards
 from skytool.models.mask import Mask
 from skytool.models.pixels import (
     agreeing_planes,
@@ -267,7 +267,7 @@ def detached(hdu: Hdu, *, name: str) -> Hdu:
 
 def _detached(hdu: Hdu) -> Hdu:
     data = hdu.data
-    header = hdu.header.copy()
+    header = valid_cards(hdu.header)
     for key in ("CHECKSUM", "DATASUM"):
         header.remove(key, ignore_missing=True)
     if isinstance(hdu, fits.TableHDU):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -299,9 +300,9 @@ def observation_cards(header: fits.Header) -> fits.Header:
         if key in seen or not _is_observation(key):
             continue
         seen.add(key)
-        copy = _copied(card)
-        if copy is not None:
-            kept.append(copy, end=True)
+        copied = _copied(card)
+        if copied is not None:
+            kept.append(copied, end=True)
     for key, text in comments:
         if text and not _BOILERPLATE.search(text):
             kept.append(fits.Card(key, text), end=True)
@@ -314,12 +315,28 @@ def _copied(card: fits.Card) -> fits.Card | None:
         key, value, comment = card.keyword, card.value, _ascii(card.comment)
         if isinstance(value, fits.card.Undefined):
             return fits.Card(key, None, comment[:40]) if _PLAIN_KEY.fullmatch(key) else None
-        copy = _card(key, value, comment)
+        copied = _card(key, value, comment)
     except (fits.VerifyError, ValueError, UnicodeError):
-        copy = None
-    if copy is None:
-        _log.warning("an invalid header card is not copied: %s", str(card.image)[:80].rstrip())
-    return copy
+        copied = None
+    if copied is None:
+        _log.warning("the invalid header card %s is not copied", _ascii(card.keyword))
+    return copied
+
+
+def valid_cards(header: fits.Header) -> fits.Header:
+    """Return the cards that can be written to a file as they are, others with a log line."""
+    kept = fits.Header()
+    for card in header.cards:
+        try:
+            _ = card.value  # an error if there is none that makes sense
+            valid = card.image.isascii() and card.image.isprintable()
+        except (fits.VerifyError, ValueError, UnicodeError):
+            valid = False
+        if valid:
+            kept.append(copy(card), end=True)
+        else:
+            _log.warning("the invalid header card %s is left out", _ascii(card.keyword))
+    return kept
 
 
 def merged_headers(primary: fits.Header, extension: fits.Header) -> fits.Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -49,6 +50,8 @@ PLANES: Mapping[str, PlaneDefinition] = {
     "NOT_DEBLENDED": PlaneDefinition(21, "source that was not deblended"),
 }
 """Planes every skytool program knows, with the bit they get in a new mask."""
+
+_NAME = re.compile(r"[!-<>-~]{1,60}")  # what a keyword of any length can be made of
 
 N_BITS = 31  # bit 31 is the sign of an int32
 
@@ -211,6 +214,8 @@ class Mask:
         """
         bits: dict[str, int] = {}
         for plane, bit in declared_bits(header).items():
+            if not _NAME.fullmatch(plane):
+                raise InputError(f"{name}: a mask plane has the impossible name {plane!r}.")
             if not isinstance(bit, int) or isinstance(bit, bool) or not 0 <= bit < N_BITS:
                 raise InputError(f"{name}: mask plane {plane} has the impossible bit {bit}.")
             bits[plane] = bit

@@ -201,6 +201,14 @@ def test_impossible_bits_are_errors(cards):
         Mask.from_array(np.zeros(SHAPE, np.int32), fits.Header(cards), name="a.fits")
 
 
+@pytest.mark.parametrize("plane", ["A B", "A=B", "SA\x07", "", "A" * 61])
+def test_a_name_that_no_keyword_can_have_is_an_error(plane):
+    header = {"MSKN0000": plane, "MSKM0000": 1}
+
+    with pytest.raises(InputError, match="a mask plane has the impossible name"):
+        Mask.from_array(np.zeros(SHAPE, np.int32), header, name="a.fits")
+
+
 def test_lists_of_planes_are_parsed():
     assert parse_planes(" bad,SAT , ,cr") == ("BAD", "SAT", "CR")
     assert parse_planes("odd", known=["ODD"]) == ("ODD",)
