@@ -72,6 +72,20 @@ _OPTIONS = (
         "noise: the middle of a star varies with the seeing.",
     ),
     click.option(
+        "--clip-steepness",
+        type=click.FloatRange(min=0),
+        default=1.2,
+        help="Part of the change of brightness to the next pixel by which a pixel may deviate "
+        "beyond that: the wings of a star vary with the seeing and the astrometry.",
+    ),
+    click.option(
+        "--clip-grow",
+        type=click.FloatRange(min=0),
+        default=2.0,
+        help="Largest deviation beside a clipped pixel of the same warp [sigma]; one of "
+        "--sigma-clip or more: as elsewhere.",
+    ),
+    click.option(
         "--propagate-planes",
         type=PLANES,
         default="SAT",

@@ -140,6 +140,8 @@ def _config(settings: dict[str, Any]) -> CoaddConfig:
         iterations=settings["clip_iter"],
         scale=settings["clip_scale"],
         amplitude=settings["clip_amplitude"],
+        steepness=settings["clip_steepness"],
+        grow_sigma=settings["clip_grow"],
     )
     return CoaddConfig(
         statistic=settings["statistic"],

@@ -34,15 +34,20 @@ class Clipping:
         itself or, if that is larger, with the scatter of all values, plus a share of the median.
         ``scatter``: the deviation from the median, then from the mean, compared with the scatter
         alone, as `skytool.core.statistics.stack_statistics` does.
-    amplitude : float
-        The share of the median by which values may differ beyond, with the scale ``noise``: stars
-        differ in their middle when the seeing does.
+    amplitude, steepness : float
+        With the scale ``noise``, the shares of the median, and of its change to the pixels around,
+        by which values may deviate beyond: stars differ in their middle and in their wings when
+        the seeing does.
+    grow_sigma : float
+        With the scale ``noise``, the limit instead of `sigma` for the pixels around an outlier.
     """
 
     sigma: float = 4.0
     iterations: int = 3
     scale: ClipScale = "noise"
     amplitude: float = 0.3
+    steepness: float = 1.2
+    grow_sigma: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,8 @@ def coadd(
     tally : Tally
         Counts to add to.
     rows : slice
-        Rows of the images to combine; those beside them serve to find where an input ends.
+        Rows of the images to combine. Two rows more on either side, where there are any, serve to
+        find where an input ends, and outliers.
     statistic : {"mean", "meanclip", "median"}
         Weighted mean, weighted mean after clipping, or median, which has no weights.
     clipping : Clipping, optional
@@ -181,34 +187,35 @@ def coadd(
     The variance of a mean is :math:`\sum w^2 \sigma^2 / (\sum w)^2`, exact for independent noise;
     clipping at few standard deviations adds some per cent to the true one. The variance of a
     median of n values is :math:`c_n n / (\sum 1 / \sigma)^2`: :math:`c_n` from `median_variance`
-    is exact for equal noise, and for many values the rest is (Laplace; Stigler 1973). Clipping by
-    noise and amplitude follows Gruen, Seitz & Bernstein (2014, PASP 126, 158). It needs three
-    values to tell which is wrong; where it would leave less than half of them, all are used.
+    is exact for equal noise. Clipping by noise and amplitude follows Gruen, Seitz & Bernstein
+    (2014, PASP 126, 158), that by the slope and the lower limit around outliers Fruchter & Hook
+    (2002, PASP 114, 144). It needs three values to tell which is wrong; where it would leave less
+    than half of them, all are used.
     """
-    from skytool.core.coadd_loops import (
-        CLIP_NOISE,
-        CLIP_SCATTER,
-        CLIPPED_MEAN,
-        MEAN,
-        MEDIAN,
-        NO_CLIP,
-        coadd_rows,
-    )
+    from skytool.core.coadd_loops import combine_rows, find_values
 
-    clipping = clipping or Clipping()
-    kind = NO_CLIP
+    has, good = np.empty((2, *images.shape), np.bool_)
+    find_values(images, variances, masks, bits.no_data, bits.bad, has, good)
+    shared = np.zeros(1) if weights is None else np.ascontiguousarray(weights, np.float64)
+    outlier = np.zeros(images.shape, np.bool_)
+    undecided = np.zeros(images.shape[1:], np.bool_)
     if statistic == "meanclip":
-        kind = {"noise": CLIP_NOISE, "scatter": CLIP_SCATTER}[clipping.scale]
+        outlier = _outliers(
+            images, variances, good, shared, rows, clipping or Clipping(), outlier, undecided
+        )
     n = len(images)
-    coadd_rows(
+    factors = [median_variance(m) for m in range(n + 1)] if statistic == "median" else []
+    combine_rows(
         images,
         variances,
         masks,
-        np.zeros(1) if weights is None else np.ascontiguousarray(weights, np.float64),
+        shared,
+        has,
+        good,
+        outlier,
+        undecided,
         (rows.start, rows.stop),
-        {"mean": MEAN, "meanclip": CLIPPED_MEAN, "median": MEDIAN}[statistic],
-        (kind, float(clipping.sigma), int(clipping.iterations), float(clipping.amplitude)),
-        np.array([median_variance(m) for m in range(n + 1)] if statistic == "median" else [0.0]),
+        np.array(factors),
         bits.array(),
         np.array(bits.propagated, np.int32),
         float(propagate_from),
@@ -216,9 +223,37 @@ def coadd(
         out.variance,
         out.mask,
         out.count,
-        tally.clipped,
         tally.used,
+        tally.clipped,
     )
+
+
+def _outliers(
+    images: NDArray[np.float32],
+    variances: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    rows: slice,
+    clipping: Clipping,
+    outlier: NDArray[np.bool_],
+    undecided: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Return which values are outliers, after filling the arrays given."""
+    from skytool.core.outlier_loops import grow_outliers, outliers_by_noise, outliers_by_scatter
+
+    limits = clipping.sigma, clipping.iterations, clipping.amplitude, clipping.steepness
+    limits = float(limits[0]), int(limits[1]), float(limits[2]), float(limits[3])
+    around = max(rows.start - 1, 0), min(rows.stop + 1, images.shape[1])
+    if clipping.scale == "scatter":
+        outliers_by_scatter(images, variances, good, weights, around, limits, outlier, undecided)
+        return outlier
+    outliers_by_noise(images, variances, good, around, limits, outlier, undecided)
+    if clipping.grow_sigma >= clipping.sigma:
+        return outlier
+    grown = outlier.copy()
+    lower = float(clipping.grow_sigma), *limits[1:]
+    grow_outliers(images, variances, good, (rows.start, rows.stop), lower, outlier, grown)
+    return grown
 
 
 @cache

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BYTES_PER_PIXEL = 3 * 4 + 1  # of an input: image, variance, mask, and where it has a value
+_BYTES_PER_PIXEL = 3 * 4 + 4  # of an input: image, variance, mask, and four flags
+_AROUND = 2  # rows beside a strip that decide on outliers in it
 _FEWEST_ROWS = 8
 
 
@@ -130,7 +131,7 @@ def coadd_warps(
     tally = Tally.zero(len(used))
     stack = _Stack(inputs, rows, unit, used, planes)
     for start, stop in _strips(shape, len(used), config.strip_bytes):
-        first, last = max(start - 1, 0), min(stop + 1, shape[0])
+        first, last = max(start - _AROUND, 0), min(stop + _AROUND, shape[0])
         images, variances, masks = stack.read(first, last, shape[1])
         coadd(
             images,
@@ -191,7 +192,8 @@ class _Stack:
 def _strips(shape: tuple[int, int], n: int, strip_bytes: int) -> list[tuple[int, int]]:
     """Return the first and last rows of the strips in which the work is done."""
     ny, nx = shape
-    height = max(strip_bytes // (n * nx * _BYTES_PER_PIXEL) - 2, _FEWEST_ROWS)
+    height = strip_bytes // (n * nx * _BYTES_PER_PIXEL) - 2 * _AROUND
+    height = max(height, _FEWEST_ROWS)
     return [(start, min(start + height, ny)) for start in range(0, ny, height)]
 
 
