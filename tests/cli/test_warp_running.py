@@ -157,27 +157,24 @@ class TestBytes:
             "zero",
         )
         target = ("--center", "150.1,2.3", "--pixel-scale", 0.26, "--size", "150,90")
-        printed = run("warp", *names, *target, *options, "-d", "a", "--print-config")
+        args = ("warp", *names[:2], *target, *options, "-o")
+        printed = run(*args, "a.fits", "--print-config")
         assert printed.exit_code == 0, printed.output
         Path("my.toml").write_text(printed.stdout)
 
-        assert run("warp", *names, *target, *options, "-d", "a").exit_code == 0
-        assert run("warp", *names, "--config", "my.toml", "-d", "b").exit_code == 0
-        for name in ("warp-5.fits", "warp-11.fits"):
-            with fits.open(Path("a", name)) as first, fits.open(Path("b", name)) as second:
-                for old, new in zip(first[1:-1], second[1:-1], strict=True):
-                    assert old.header["DATASUM"] == new.header["DATASUM"], old.name
-                assert (
-                    first["CONFIG"].data["VALUE"].tolist()
-                    == second["CONFIG"].data["VALUE"].tolist()
-                )
+        assert run(*args, "a.fits").exit_code == 0
+        assert run("warp", *names[:2], "--config", "my.toml", "-o", "b.fits").exit_code == 0
+        with fits.open("a.fits") as first, fits.open("b.fits") as second:
+            for old, new in zip(first[1:-1], second[1:-1], strict=True):
+                assert old.header["DATASUM"] == new.header["DATASUM"], old.name
+            assert first["CONFIG"].data["VALUE"].tolist() == second["CONFIG"].data["VALUE"].tolist()
 
 
 class TestReuse:
     @pytest.fixture
     def args(self, names):
-        """Arguments of a run that is done."""
-        args = ["warp", *names, *GRID_OPTIONS, "-d", "out", "--reuse", "--json"]
+        """Arguments of a run that is done: two detectors of a visit, one of another."""
+        args = ["warp", *names[:3], *GRID_OPTIONS, "-d", "out", "--reuse", "--json"]
         rows = rows_of(run(*args))
         assert {row["status"] for row in rows.values()} == {"done"}
         for path in Path("out").iterdir():
@@ -212,8 +209,9 @@ class TestReuse:
         ],
     )
     def test_not_of_what_other_settings_made(self, args, option):
-        assert self.statuses(*args, *option) == ["done", "done"]
-        assert self.statuses(*args, *option) == ["reused", "reused"]
+        args = [arg for arg in args if not arg.startswith("v5")]
+        assert self.statuses(*args, *option) == ["done"]
+        assert self.statuses(*args, *option) == ["reused"]
 
     @pytest.mark.parametrize("plane", [0, 1, 2, 3])
     def test_not_of_a_changed_input(self, args, plane):
@@ -307,13 +305,13 @@ class TestReuse:
 
     def test_not_of_a_changed_model_of_the_sky(self, names):
         fits.PrimaryHDU(np.ones(SHAPE, np.float32)).writeto("sky.fits")
-        args = ("warp", *names, *GRID_OPTIONS, "-d", "o", "--json", "--reuse")
+        args = ("warp", names[0], *GRID_OPTIONS, "-d", "o", "--json", "--reuse")
         args += ("--sky-correction", "sky.fits")
-        assert self.statuses(*args) == ["done", "done"]
-        assert self.statuses(*args) == ["reused", "reused"]
+        assert self.statuses(*args) == ["done"]
+        assert self.statuses(*args) == ["reused"]
         with fits.open("sky.fits", mode="update") as hdus:
             hdus[0].data[30:33, 20] = 7
-        assert self.statuses(*args) == ["done", "done"]
+        assert self.statuses(*args) == ["done"]
 
 
 class TestPlans:
@@ -421,8 +419,11 @@ class TestFailures:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("event", "number", "status"),
-        [("open", signal.SIGTERM, 143), ("os.rename", signal.SIGTERM, 143)]
-        + [("os.rename", signal.SIGINT, 130)],
+        [
+            ("open", signal.SIGTERM, 143),
+            ("os.rename", signal.SIGTERM, 143),
+            ("os.rename", signal.SIGINT, 130),
+        ],
     )
     def test_a_run_that_is_ended_while_it_writes_leaves_the_old_product(
         self, names, tmp_path, event, number, status
