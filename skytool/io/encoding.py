@@ -57,11 +57,13 @@ def header_bytes(header: fits.Header, datasum: int) -> bytes:
     """
     header.remove("CHECKSUM", ignore_missing=True)
     header.remove("DATASUM", ignore_missing=True)
-    header["CHECKSUM"] = ("0" * 16, "sum of header and data")
+    blank = "0" * 16
+    header["CHECKSUM"] = (blank, "sum of header and data")
     header["DATASUM"] = (str(datasum), "sum of the data")
     text = header.tostring().encode("ascii")
-    header["CHECKSUM"] = encoded(sum32(text, datasum))
-    return header.tostring().encode("ascii")
+    code = encoded(sum32(text, datasum))
+    header["CHECKSUM"] = code
+    return text.replace(f"CHECKSUM= '{blank}'".encode(), f"CHECKSUM= '{code}'".encode(), 1)
 
 
 def is_plain(hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU) -> bool:
