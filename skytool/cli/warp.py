@@ -163,6 +163,26 @@ _PIXEL_OPTIONS = (
         "resampling its image.",
     ),
     click.option(
+        "--noise",
+        type=click.IntRange(min=0, max=99),
+        default=0,
+        metavar="N",
+        help="Also write N realisations of the noise, resampled like the image.",
+    ),
+    click.option(
+        "--noise-variance",
+        type=click.Choice(["median", "pixel"]),
+        default="median",
+        help="Variance of the realisations: the median of each exposure, or that of each pixel.",
+    ),
+    click.option(
+        "--noise-seed",
+        "--seed-offset",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Seed of the random numbers.",
+    ),
+    click.option(
         "--masked-fraction",
         is_flag=True,
         help="Also write the fraction of every pixel that comes from unusable ones.",

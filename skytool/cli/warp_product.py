@@ -73,6 +73,7 @@ def write_warp(task: WarpTask, result: WarpResult, output: str) -> None:
     if result.masked_fraction is not None:
         header = task.grid.header_cards()
         hdus.append(fits.ImageHDU(result.masked_fraction, name="FRACMASK", header=header))
+    hdus += _noise_hdus(task, result)
     hdus += [
         records_table([_visit_record(task, result, ccds)], "VISITS"),
         records_table(ccds, "CCDS"),
@@ -110,7 +111,43 @@ def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
             "[pixel] largest error of interpolated positions",
         ),
         "SKYPRINT": product_fingerprint(task),
+        **_noise_cards(result),
         **_match_cards(result),
+    }
+
+
+def _noise_hdus(task: WarpTask, result: WarpResult) -> list[fits.ImageHDU]:
+    """Return the record of the noise: its correlation, and realisations of it."""
+    hdus = []
+    correlation = result.correlation
+    if correlation is not None:
+        hdu = fits.ImageHDU(correlation.correlation, name="NOISECORR")
+        side = correlation.correlation.shape[0]
+        for axis, lag in ((1, "x"), (2, "y")):
+            hdu.header[f"CTYPE{axis}"] = ("LINEAR", f"lag along {lag}")
+            hdu.header[f"CRPIX{axis}"] = (side // 2 + 1, f"[pixel] lag 0 along {lag}")
+            hdu.header[f"CRVAL{axis}"] = (0.0, f"[pixel] lag along {lag}")
+            hdu.header[f"CDELT{axis}"] = (1.0, f"[pixel] lag along {lag}")
+        hdu.header["NSAMPLE"] = (correlation.samples, "[pixel] of noise it was measured on")
+        hdus.append(hdu)
+    if result.noise is not None:
+        for number, plane in enumerate(result.noise, 1):
+            header = task.grid.header_cards()
+            hdus.append(fits.ImageHDU(plane, name="NOISE", ver=number, header=header))
+    return hdus
+
+
+def _noise_cards(result: WarpResult) -> dict[str, Any]:
+    """Return the cards of the primary that tell how noise is correlated."""
+    correlation = result.correlation
+    if correlation is None:
+        return {}
+    return {
+        "NCORR1": (correlation.neighbours, "noise correlation of adjacent pixels"),
+        "CORRFAC": (
+            correlation.sum_factor,
+            "noise of sums over that of independent pixels",
+        ),
     }
 
 

@@ -68,6 +68,12 @@ class WarpConfig:
     psf_shift : {"model", "lanczos5"}
         How the PSF of a detector gets its place between pixels: by its model, or by resampling
         its image in the middle of a pixel.
+    noise : int
+        Realisations of the noise to make with the warp.
+    noise_variance : {"median", "pixel"}
+        Their variance: the median of the detector, or that of every pixel.
+    noise_seed : int
+        Seed of all random numbers.
     strip_rows : int
         Rows of the target that are worked on at once; bounds the memory.
     """
@@ -91,6 +97,9 @@ class WarpConfig:
     masked_fraction: bool = False
     psf_overlap: Literal["taken", "all"] = "taken"
     psf_shift: Literal["model", "lanczos5"] = "model"
+    noise: int = 0
+    noise_variance: Literal["median", "pixel"] = "median"
+    noise_seed: int = 0
     strip_rows: int = 64
 
     def __post_init__(self) -> None:

@@ -20,13 +20,16 @@ from skytool.models.psf_input import PsfInput
 from skytool.models.psf_sampled import ConstantPsf
 from skytool.stages.warp.diagnostics import complaint
 from skytool.stages.warp.mosaic import Mosaic, Strip
+from skytool.stages.warp.noise import noise_correlation, noise_images
 from skytool.stages.warp.resampling import detector_map, detector_oversample, detector_resampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytool.core.noise_correlation import NoiseCorrelation
     from skytool.core.pixel_map import PixelMap
     from skytool.core.psf_match import PsfMatch
+    from skytool.core.spatial_kernel import SpatialKernel
     from skytool.models.geometry import TargetGrid
     from skytool.models.mask import Mask
     from skytool.models.psf import Psf
@@ -82,6 +85,10 @@ class MatchedVisit:
         Settings of the match.
     mosaic : Mosaic
         The pixels.
+    reports : list of MatchReport or None
+        How each detector was matched.
+    correlations : list of (NoiseCorrelation, float)
+        Noise of the matched detectors, with their pixels.
     """
 
     grid: TargetGrid
@@ -89,6 +96,7 @@ class MatchedVisit:
     matching: MatchingConfig
     mosaic: Mosaic
     reports: list[MatchReport | None] = field(default_factory=list)
+    correlations: list[tuple[NoiseCorrelation, float]] = field(default_factory=list)
     _target: NDArray[np.float64] | None = None
 
     @property
@@ -146,7 +154,8 @@ class MatchedVisit:
         match = match_to_model(
             stamps, self.matching.model, y=y, x=x, domain=domain, config=self.matching.match
         )
-        resampler = detector_resampler(prepared, pixel_map, self.config, planes, oversample)
+        noise = noise_images(prepared, self.config)
+        resampler = detector_resampler(prepared, pixel_map, self.config, planes, oversample, noise)
         warped = resampler.part(window)
         no_data = int(planes.bitmask(["NO_DATA"]))
         convolved = convolve_planes(
@@ -167,10 +176,16 @@ class MatchedVisit:
             variance=convolved.variance,
             mask=convolved.mask & ~np.int32(no_data),
             good=good & ((convolved.mask & np.int32(no_data)) == 0),
+            noise=_convolved_noise(warped.extras, match.kernel) if noise else None,
         )
         bad = planes.bitmask(self.config.bad_planes)
         inside = strip.clipped(margin, self.grid.shape)
         good_pixels = self.mosaic.add(inside, bad=bad, overlap=self.config.overlap)
+        correlation = noise_correlation(
+            prepared, pixel_map, self.config, planes, oversample, kernel=match.kernel
+        )
+        if correlation is not None and good_pixels:
+            self.correlations.append((correlation, good_pixels))
         if self._target is None:
             self._target = match.target
         trouble = complaint(match, self.matching)
@@ -226,6 +241,11 @@ def _outline_window(prepared: Prepared, grid: TargetGrid) -> Window:
     starts = [math.floor(np.nanmin(along) + 0.5) for along in (v, u)]
     stops = [math.ceil(np.nanmax(along) - 0.5) + 1 for along in (v, u)]
     return Window(starts[0], stops[0], starts[1], stops[1])
+
+
+def _convolved_noise(images: NDArray[np.float32], kernel: SpatialKernel) -> NDArray[np.float32]:
+    """Return realisations of noise after the match."""
+    return np.array([convolve_planes(image, kernel).image for image in images])
 
 
 def _report(match: PsfMatch, good_pixels: int) -> MatchReport:

@@ -29,6 +29,8 @@ class Strip:
         True where the pixel has a value.
     fraction : ndarray of float32, shape (ny, nx), or None
         Part of each pixel that comes from unusable pixels of the detector.
+    noise : ndarray of float32, shape (n, ny, nx), or None
+        Warped realisations of the noise.
     """
 
     y: int
@@ -38,6 +40,7 @@ class Strip:
     mask: NDArray[np.int32]
     good: NDArray[np.bool_]
     fraction: NDArray[np.float32] | None = None
+    noise: NDArray[np.float32] | None = None
 
     def clipped(self, border: int, shape: tuple[int, int]) -> Strip:
         """Return the part inside the target, of a strip on the target grown by a border.
@@ -61,6 +64,7 @@ class Strip:
             mask=self.mask[rows, columns],
             good=self.good[rows, columns],
             fraction=None if self.fraction is None else self.fraction[rows, columns],
+            noise=None if self.noise is None else self.noise[:, rows, columns],
         )
 
 
@@ -78,6 +82,8 @@ class Mosaic:
         Detectors that have a good value at each pixel.
     fraction : ndarray of float32, shape (ny, nx), or None
         Part of each pixel that comes from unusable pixels.
+    noise : ndarray of float32, shape (n, ny, nx)
+        Realisations of the noise; NaN where no detector has a value.
     """
 
     image: NDArray[np.float32]
@@ -85,9 +91,12 @@ class Mosaic:
     mask: NDArray[np.int32]
     n_image: NDArray[np.int16]
     fraction: NDArray[np.float32] | None
+    noise: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], *, no_data: np.int32, with_fraction: bool) -> Self:
+    def empty(
+        cls, shape: tuple[int, int], *, no_data: np.int32, with_fraction: bool, n_noise: int = 0
+    ) -> Self:
         """Return a mosaic without a single value; ``no_data`` is the NO_DATA bit value."""
         return cls(
             image=np.full(shape, np.nan, np.float32),
@@ -95,6 +104,7 @@ class Mosaic:
             mask=np.full(shape, no_data, np.int32),
             n_image=np.zeros(shape, np.int16),
             fraction=np.ones(shape, np.float32) if with_fraction else None,
+            noise=np.full((n_noise, *shape), np.nan, np.float32),
         )
 
     def add(self, strip: Strip, *, bad: np.int32, overlap: Overlap) -> int:
@@ -133,6 +143,9 @@ class Mosaic:
         np.copyto(self.mask[at], strip.mask, where=take)
         if self.fraction is not None and strip.fraction is not None:
             np.copyto(self.fraction[at], strip.fraction, where=take)
+        if strip.noise is not None:
+            for plane, new in zip(self.noise, strip.noise, strict=True):
+                np.copyto(plane[at], new, where=take)
         count += good
         return int(np.count_nonzero(good))
 
@@ -141,7 +154,10 @@ class Mosaic:
         if not both.any():
             return
         n = self.n_image[at][both].astype(np.float32)
-        for plane, new in ((self.image, strip.image), (self.fraction, strip.fraction)):
+        pairs = [(self.image, strip.image), (self.fraction, strip.fraction)]
+        if strip.noise is not None:
+            pairs += zip(self.noise, strip.noise, strict=True)
+        for plane, new in pairs:
             if plane is not None and new is not None:
                 plane[at][both] = (plane[at][both] * n + new[both]) / (n + 1)
         variance = self.variance[at]

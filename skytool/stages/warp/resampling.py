@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skytool.core.pixel_map import PixelMap, Window
-from skytool.core.resample import Resampler
+from skytool.core.resample import Positions, Resampler
 from skytool.models.geometry import source_positions
 from skytool.stages.warp.mosaic import Mosaic, Strip
+from skytool.stages.warp.noise import noise_correlation, noise_images
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from skytool.core.noise_correlation import NoiseCorrelation
     from skytool.core.reprojection import AreaResampler
     from skytool.models.geometry import TargetGrid
     from skytool.models.mask import Mask
@@ -35,6 +41,7 @@ class WarpedDetector:
     area: float
     oversample: int
     pixel_map: PixelMap
+    correlation: NoiseCorrelation | None
 
     @property
     def wcs_step(self) -> float:
@@ -67,7 +74,8 @@ def warp_detector(
     """
     pixel_map = detector_map(prepared, grid, config)
     oversample = detector_oversample(config, pixel_map)
-    resampler = detector_resampler(prepared, pixel_map, config, planes, oversample)
+    noise = noise_images(prepared, config)
+    resampler = detector_resampler(prepared, pixel_map, config, planes, oversample, noise)
     bad = planes.bitmask(config.bad_planes)
     good_pixels, resampled, area = 0, 0, 0.0
     for window in _strips(pixel_map.window, config.strip_rows):
@@ -79,8 +87,9 @@ def warp_detector(
             image=warped.image,
             variance=warped.variance,
             mask=warped.mask,
-            good=np.isfinite(warped.image),
+            good=np.isfinite(warped.image) & np.isfinite(warped.variance),
             fraction=warped.bad_fraction,
+            noise=warped.extras if noise else None,
         )
         good_pixels += mosaic.add(strip, bad=bad, overlap=config.overlap)
         resampled += warped.n_good
@@ -90,6 +99,7 @@ def warp_detector(
         area=area / resampled if resampled else math.nan,
         oversample=oversample,
         pixel_map=pixel_map,
+        correlation=noise_correlation(prepared, pixel_map, config, planes, oversample),
     )
 
 
@@ -143,7 +153,12 @@ def _oversample(pixel_map: PixelMap) -> int:
 
 
 def detector_resampler(
-    prepared: Prepared, pixel_map: PixelMap, config: WarpConfig, planes: Mask, oversample: int
+    prepared: Prepared,
+    pixel_map: Positions,
+    config: WarpConfig,
+    planes: Mask,
+    oversample: int,
+    extras: Sequence[NDArray[np.float32]] = (),
 ) -> Resampler | AreaResampler:
     """Return what resamples parts of a detector."""
     sources = prepared.image, prepared.variance, prepared.mask, pixel_map
@@ -152,6 +167,7 @@ def detector_resampler(
         "grow": int(planes.bitmask(config.grow_planes)),
         "conserve_flux": not (config.surface_brightness or prepared.per_area),
         "bad": prepared.unusable if config.masked_fraction else None,
+        "extras": extras,
     }
     if config.takes_areas:
         from skytool.core.reprojection import area_resampler

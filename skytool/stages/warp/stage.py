@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
+    from skytool.core.noise_correlation import NoiseCorrelation
     from skytool.models.background import Background
     from skytool.models.geometry import TargetGrid
     from skytool.models.psf import Psf
@@ -100,6 +101,10 @@ class WarpResult:
         One for each detector, in order.
     matches : tuple of MatchReport or None
         Of a PSF-matched warp, how each detector was matched; None for one that was not.
+    noise : ndarray of float32, shape (n, ny, nx), or None
+        Realisations of the noise, as many as the settings ask for.
+    correlation : NoiseCorrelation or None
+        Correlation that resampling gives to the noise, the mean over the detectors.
     """
 
     exposure: Exposure
@@ -107,6 +112,8 @@ class WarpResult:
     masked_fraction: NDArray[np.float32] | None
     detectors: tuple[DetectorReport, ...]
     matches: tuple[MatchReport | None, ...] = ()
+    noise: NDArray[np.float32] | None = None
+    correlation: NoiseCorrelation | None = None
 
     @property
     def good_pixels(self) -> int:
@@ -181,6 +188,8 @@ def warp_and_match_visit(
         del exposure  # its pixels are not needed while those of the warp are made
         warped = warp_detector(prepared, grid, config, visit.planes, visit.mosaic)
         visit.psfs.add(psf, prepared, warped)
+        if warped.correlation is not None and warped.good_pixels:
+            visit.correlations.append((warped.correlation, warped.good_pixels))
         if visit.matched is not None:
             visit.matched.add(psf, prepared, visit.planes)
         reports.append(
@@ -222,6 +231,8 @@ class _Visit:
         PSFs of the detectors.
     matched : MatchedVisit or None
         The PSF-matched warp.
+    correlations : list of (NoiseCorrelation, float)
+        Noise of the detectors, with their pixels.
     """
 
     header: fits.Header
@@ -230,6 +241,7 @@ class _Visit:
     mosaic: Mosaic
     psfs: PsfGatherer
     matched: MatchedVisit | None
+    correlations: list[tuple[NoiseCorrelation, float]] = field(default_factory=list)
 
     @classmethod
     def beginning(
@@ -242,20 +254,34 @@ class _Visit:
         """Return an empty warp in the unit of its first detector, or that of the settings."""
         planes = Mask.empty((1, 1))
         no_data = planes.bitmask(["NO_DATA"])
-        mosaic = Mosaic.empty(grid.shape, no_data=no_data, with_fraction=config.masked_fraction)
+        mosaic = Mosaic.empty(
+            grid.shape,
+            no_data=no_data,
+            with_fraction=config.masked_fraction,
+            n_noise=config.noise,
+        )
         unit = unit_of_visit(config, first)
         matched = None
         if matching is not None:
             from skytool.stages.warp.matching import MatchedVisit
 
-            pixels = Mosaic.empty(grid.shape, no_data=no_data, with_fraction=False)
+            pixels = Mosaic.empty(
+                grid.shape, no_data=no_data, with_fraction=False, n_noise=config.noise
+            )
             matched = MatchedVisit(grid, config, matching, pixels)
         return cls(first.header, unit, planes, mosaic, PsfGatherer(config), matched)
 
     def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> VisitWarps:
         """Return the warps."""
         exposure = self._exposure(grid, self.mosaic, self.psfs.result(grid.shape))
-        direct = WarpResult(exposure, self.mosaic.n_image, self.mosaic.fraction, reports)
+        direct = WarpResult(
+            exposure,
+            self.mosaic.n_image,
+            self.mosaic.fraction,
+            reports,
+            noise=self.mosaic.noise,
+            correlation=_mean(self.correlations),
+        )
         if self.matched is None:
             return VisitWarps(direct)
         try:
@@ -268,7 +294,16 @@ class _Visit:
             for report, match in zip(reports, matches, strict=True)
         )
         exposure = self._exposure(grid, pixels, psf)
-        return VisitWarps(direct, WarpResult(exposure, pixels.n_image, None, counted, matches))
+        result = WarpResult(
+            exposure,
+            pixels.n_image,
+            None,
+            counted,
+            matches,
+            noise=pixels.noise,
+            correlation=_mean(self.matched.correlations),
+        )
+        return VisitWarps(direct, result)
 
     def _exposure(self, grid: TargetGrid, pixels: Mosaic, psf: Psf | None) -> Exposure:
         header, calibration = self.header, None
@@ -290,6 +325,13 @@ class _Visit:
             origin=grid.origin,
             name=grid.name,
         )
+
+
+def _mean(parts: list[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation | None:
+    """Return the mean correlation; None if none could be measured."""
+    from skytool.core.noise_correlation import mean_correlation
+
+    return mean_correlation(parts) if parts else None
 
 
 def _with_pixel_area(header: fits.Header, grid: TargetGrid) -> fits.Header:

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from skytool.core.resampling_kernels import predicted_noise
+from skytool.models.celestial import celestial_wcs
+from skytool.models.exposure import Exposure
+from skytool.models.geometry import TargetGrid
+from skytool.models.mask import Mask
+from skytool.models.psf import AnalyticPsf
+from skytool.stages.warp import Detector, WarpConfig, warp_and_match_visit, warp_visit
+from skytool.stages.warp.matching_config import MatchingConfig
+
+SHAPE = (380, 420)
+
+
+def wcs_of(shape, rotation):
+    s, t = 0.3 / 3600, np.radians(rotation)
+    cards = {
+        "NAXIS": 2,
+        "NAXIS1": shape[1],
+        "NAXIS2": shape[0],
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 30.0,
+        "CRVAL2": -2.0,
+        "CRPIX1": shape[1] / 2 + 0.3,
+        "CRPIX2": shape[0] / 2 - 1.7,
+        "CD1_1": -s * np.cos(t),
+        "CD1_2": s * np.sin(t),
+        "CD2_1": s * np.sin(t),
+        "CD2_2": s * np.cos(t),
+    }
+    return celestial_wcs(fits.Header(cards), name="simulated")
+
+
+def detector(name="a.fits", sigma=2.5, rotation=13.0):
+    return Detector(
+        Exposure(
+            image=np.full(SHAPE, 7.0, np.float32),
+            mask=Mask.empty(SHAPE),
+            variance=np.full(SHAPE, sigma**2, np.float32),
+            wcs=wcs_of(SHAPE, rotation),
+            unit="adu",
+            psf=AnalyticPsf.gaussian(3.0, size=25),
+            name=name,
+        )
+    )
+
+
+@pytest.fixture
+def grid():
+    return TargetGrid(wcs_of((400, 400), 0.0), (400, 400), name="target")
+
+
+def test_realisations_have_the_variance_that_the_warp_states(grid):
+    result = warp_visit([detector()], grid, WarpConfig(noise=3))
+
+    good = np.isfinite(result.exposure.image)
+    ratio = result.noise[:, good] ** 2 / result.exposure.variance[good]
+    # of 3 x 1e5 pixels, correlated with few neighbours
+    assert ratio.mean() == pytest.approx(1.0, abs=4 * np.sqrt(2 / ratio.size) * 1.3)
+    np.testing.assert_array_equal(np.isfinite(result.noise[0]), good)
+    assert not np.array_equal(result.noise[0][good], result.noise[1][good])
+
+
+def test_realisations_of_a_detector_do_not_depend_on_the_others(grid):
+    config = WarpConfig(noise=1, overlap="first")
+    alone = warp_visit([detector()], grid, config).noise
+    first = warp_visit([detector(), detector("b.fits")], grid, config).noise
+    other = warp_visit([detector("b.fits")], grid, config).noise
+
+    np.testing.assert_array_equal(first, alone)
+    assert not np.array_equal(other, alone, equal_nan=True)
+
+
+def test_a_seed_gives_other_realisations(grid):
+    one, two = (
+        warp_visit([detector()], grid, WarpConfig(noise=1, noise_seed=seed)).noise
+        for seed in (0, 1)
+    )
+
+    assert not np.array_equal(one, two, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel", ["lanczos3", "lanczos5", "bilinear", "spline3"])
+def test_the_measured_correlation_is_that_of_the_kernel(grid, kernel):
+    # turned so little that neighbours stay neighbours, and enough to meet all sub-pixel positions
+    turned = detector(rotation=0.5)
+    measured = warp_visit([turned], grid, WarpConfig(kernel=kernel)).correlation
+
+    predicted = predicted_noise(kernel)
+    error = 5 / np.sqrt(measured.samples)
+    assert measured.neighbours == pytest.approx(predicted.correlations[0], abs=error)
+    # 81 lags, each with its error
+    assert measured.sum_factor**2 == pytest.approx(predicted.sum_factor**2, abs=9 * error)
+
+
+def test_sums_of_matched_noise_have_the_scatter_that_is_recorded(grid):
+    warps = warp_and_match_visit(
+        [detector()], grid, WarpConfig(noise=8, noise_variance="pixel"), MatchingConfig()
+    )
+    result = warps.matched
+
+    side = 24
+    variance = np.nanmedian(result.exposure.variance)
+    middle = np.s_[:, 100 : 100 + 8 * side, 100 : 100 + 8 * side]
+    blocks = result.noise[middle].reshape(8, 8, side, 8, side).sum(axis=(2, 4))
+    scatter = np.std(blocks) / np.sqrt(variance * side**2)
+    # blocks of 24 pixels lose part of the covariance at their edges, and there are 512 of them
+    assert scatter == pytest.approx(result.correlation.sum_factor, rel=0.15)
+    assert result.correlation.neighbours > warps.direct.correlation.neighbours
