@@ -43,7 +43,11 @@ def fill_variance(
     square of their distance from the value, over the 5 by 5 pixels about it: twice the variance
     on empty sky, much more in the light of a star.
     """
-    filled = fill_bad(variance, bad | ~np.isfinite(variance)).image
+    unknown = bad | ~np.isfinite(variance)
+    filled = fill_bad(variance, unknown).image
+    known = variance[~unknown]
+    if known.size:  # a cubic through steep neighbours may run below them, even below zero
+        np.maximum(filled, known.min(), out=filled, where=unknown)
     _add_scatter(image, bad, filled)
     return filled
 
