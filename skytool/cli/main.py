@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Make the backgrounds of exposures of one field common.",
     ),
     "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
+    "skymap": (
+        "skytool.cli.skymap:skymap",
+        "Divide the sky into tracts and patches, and look them up.",
+    ),
     "info": ("skytool.cli.info:info", "Say what a file holds, and check it."),
     "convert": ("skytool.cli.convert:convert", "Write a file of any known layout in another."),
     "show": ("skytool.cli.show:show", "Draw a picture of an exposure."),

@@ -76,7 +76,7 @@ def sky_map_hdus(sky_map: SkyMap) -> list[fits.BinTableHDU]:
     return [hdu]
 
 
-def tract_columns(sky_map: SkyMap) -> dict[str, NDArray[np.generic]]:
+def tract_columns(sky_map: SkyMap) -> dict[str, NDArray[Any]]:
     """Return the rows of the table as columns, each of shape ``(n_tracts,)``."""
     tiling = sky_map.tiling
     classes, examples, members = np.unique(
@@ -88,7 +88,7 @@ def tract_columns(sky_map: SkyMap) -> dict[str, NDArray[np.generic]]:
     inner = sky_map.layout.patches.inner
     ra, dec = tiling.centers
     reference = tiling.references
-    columns: dict[str, NDArray[np.generic]] = {
+    columns: dict[str, NDArray[Any]] = {
         "TRACT": np.arange(tiling.n_tracts),
         "RA": ra,
         "DEC": dec,

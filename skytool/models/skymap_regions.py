@@ -138,7 +138,7 @@ class EquatTiling(Tiling):
     @cached_property
     def centers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The middle of each slice [deg]."""
-        ra = (np.arange(self.num_tracts) + 0.5) * (360.0 / self.num_tracts)
+        ra = (np.arange(self.num_tracts, dtype=np.float64) + 0.5) * (360.0 / self.num_tracts)
         return ra, np.full(self.num_tracts, sum(self.dec_range) / 2.0)
 
     @property

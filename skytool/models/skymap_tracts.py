@@ -269,6 +269,21 @@ class Tract:
             )
         return Patch(self, *divmod(number, nx))
 
+    def patch_centers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where the middles of the inner boxes are.
+
+        Returns
+        -------
+        ra, dec : ndarray of float64, shape (ny * nx,)
+            ICRS position [deg] by sequential number; NaN where the projection shows nothing.
+        """
+        y, x = np.indices(self.n_patches).reshape(2, -1)
+        height, width = self.patches.inner
+        vectors = directions(
+            self.wcs, y=y * height + (height - 1) / 2, x=x * width + (width - 1) / 2
+        )
+        return spherical.longitude_latitude(vectors)
+
     def pixels(
         self, ra: ArrayLike, dec: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -366,14 +381,6 @@ class Patch:
             spans.append((first, last - first))
         (y, ny), (x, nx) = spans
         return Box(y, x, (ny, nx))
-
-    def center(self) -> tuple[float, float]:
-        """Return right ascension and declination of the middle of the inner box [deg]."""
-        box = self.inner_box
-        y, x = box.y + (box.shape[0] - 1) / 2, box.x + (box.shape[1] - 1) / 2
-        vectors = directions(self.tract.wcs, y=np.array([y]), x=np.array([x]))
-        ra, dec = spherical.longitude_latitude(vectors)
-        return float(ra[0]), float(dec[0])
 
     def grid(self) -> TargetGrid:
         """Return the outer box as a target, its origin the place in the tract."""
