@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -17,6 +18,7 @@ from skytool.cli.options import (
     Number,
     SkyPosition,
 )
+from skytool.cli.skymap_patch import PATCH, PatchPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from skytool.models.geometry import TargetGrid
+    from skytool.models.skymap import Patch
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -50,6 +53,12 @@ class Target:
         The smallest grid around the inputs.
     border : int
         Pixels added on all sides.
+    skymap : str, optional
+        File of a sky map.
+    tract : int, optional
+        Number of one of its tracts.
+    patch : PatchPlace, optional
+        One of the patches of the tract.
     """
 
     like: str | None
@@ -60,6 +69,9 @@ class Target:
     rotation: float
     auto: bool
     border: int
+    skymap: str | None
+    tract: int | None
+    patch: PatchPlace | None
 
     @property
     def needs_inputs(self) -> bool:
@@ -68,7 +80,24 @@ class Target:
 
     def files(self) -> list[str]:
         """Return the files that the grid is read from."""
-        return [] if self.like is None else [self.like]
+        return [file for file in (self.like, self.skymap) if file is not None]
+
+    @cached_property
+    def _patch(self) -> Patch | None:
+        """The patch that is the target, read once."""
+        if self.skymap is None or self.tract is None or self.patch is None:
+            return None
+        return self.patch.of(self.skymap, self.tract)
+
+    def cards(self) -> dict[str, tuple[int | str, str]]:
+        """Return the header cards, with their comments, that name the target: those of a patch."""
+        patch = self._patch
+        if patch is None:
+            return {}
+        return {
+            "TRACT": (patch.tract.number, "tract of the sky map"),
+            "PATCH": (patch.label, "patch x,y of the tract"),
+        }
 
     def grid(self, footprints: Sequence[tuple[WCS, tuple[int, int]]] = ()) -> TargetGrid:
         """Return the grid.
@@ -83,11 +112,13 @@ class Target:
         InputError
             If the file cannot be read.
         IncompatibleError
-            If it describes no grid, or the inputs cannot be enclosed.
+            If it describes no grid, has no such tract or patch, or the inputs cannot be enclosed.
         """
         from skytool.models.geometry import TargetGrid
 
-        if self.like is not None:
+        if self._patch is not None:
+            grid = self._patch.grid()
+        elif self.like is not None:
             from skytool.io.grids import read_grid
 
             grid = read_grid(self.like)
@@ -138,6 +169,16 @@ _OPTIONS = (
         help="The smallest grid around the inputs, north up, with their median pixel scale.",
     ),
     click.option(
+        "--skymap",
+        type=INPUT,
+        metavar="FILE",
+        help="Take a patch of a sky map, its border included, as the grid.",
+    ),
+    click.option("--tract", type=click.IntRange(min=0), metavar="T", help="Tract of --skymap."),
+    click.option(
+        "--patch", type=PATCH, help="Patch of --tract, by its place or by its sequential number."
+    ),
+    click.option(
         "--border",
         type=click.IntRange(min=0),
         default=0,
@@ -160,6 +201,9 @@ def target_options(function: F) -> F:
             "rotation",
             "auto",
             "border",
+            "skymap",
+            "tract",
+            "patch",
         )
         target = Target(**{name: kwargs.pop(name) for name in names})
         _check(target, click.get_current_context())
@@ -177,15 +221,18 @@ def _check(target: Target, ctx: click.Context) -> None:
         "--like": target.like is not None,
         "--center": target.center is not None,
         "--auto": target.auto,
+        "--skymap": target.skymap is not None,
     }
     given = [way for way, present in ways.items() if present]
     if not given:
         raise click.UsageError(
-            "name the target: --like FILE, or --center with --pixel-scale and --size, or --auto.",
+            "name the target: --like FILE, or --center with --pixel-scale and --size, or --auto, "
+            "or --skymap with --tract and --patch.",
             ctx,
         )
     if len(given) > 1:
         raise click.UsageError(f"{given[0]} and {given[1]} both name the target; give one.", ctx)
+    _check_patch(target, given[0], ctx)
     parts = {"--pixel-scale": target.pixel_scale, "--size": target.size}
     if target.center is not None:
         missing = [name for name, value in parts.items() if value is None]
@@ -201,3 +248,16 @@ def _check(target: Target, ctx: click.Context) -> None:
         unused.append("--projection")
     if unused:
         raise click.UsageError(f"{unused[0]} does nothing with {given[0]}.", ctx)
+
+
+def _check_patch(target: Target, way: str, ctx: click.Context) -> None:
+    """Refuse a sky map without a patch, and a patch without a sky map."""
+    places = {"--tract": target.tract, "--patch": target.patch}
+    if target.skymap is None:
+        given = [name for name, value in places.items() if value is not None]
+        if given:
+            raise click.UsageError(f"{given[0]} does nothing with {way}.", ctx)
+        return
+    missing = [name for name, value in places.items() if value is None]
+    if missing:
+        raise click.UsageError(f"--skymap needs {' and '.join(missing)}.", ctx)

@@ -101,6 +101,7 @@ def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
     return {
         "VISIT": task.visit.name,
         "WARPTYPE": ("psfMatched" if result.matches else "direct", "direct or psfMatched"),
+        **task.place,
         "KERNEL": (task.config.kernel, "resampling kernel"),
         "NCCD": (len(result.detectors), "detectors in this warp"),
         "GOODPIX": (result.good_pixels, "good pixels, overlaps counted twice"),

@@ -14,7 +14,7 @@ from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import NothingToDoError, SkytoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from skytool.cli.config import Setting
     from skytool.cli.options import RunOptions
@@ -46,6 +46,8 @@ class WarpTask:
         The others, and why.
     grid : TargetGrid
         The target.
+    place : mapping of str to (value, str)
+        Header cards that name the target.
     config : WarpConfig
         Settings of the stage.
     add_background, sky_correction : str or None
@@ -65,6 +67,7 @@ class WarpTask:
     visit: Visit[ExposureSource]
     rejected: tuple[tuple[Member[ExposureSource], str], ...]
     grid: TargetGrid
+    place: Mapping[str, tuple[int | str, str]]
     config: WarpConfig
     add_background: str | None
     sky_correction: str | None
@@ -108,6 +111,7 @@ def warp_units(
     grid = target.grid([_footprint(source) for source in sources] if target.auto else ())
     shared = {
         "grid": grid,
+        "place": target.cards(),
         "config": config,
         "matching": matching.config(_overlapping(visits, grid), grid),
         "add_background": settings["add_background"],
