@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from skytool.cli.config import StageCommand, settings_of
+from skytool.cli.config import RunOption, StageCommand, settings_of
 from skytool.cli.options import (
     PLANES,
     common_options,
@@ -106,6 +106,13 @@ _OPTIONS = (
     ),
     click.option(
         "--zeropoint", type=float, help="AB magnitude of one unit, with --units zeropoint [mag]."
+    ),
+    click.option(
+        "--strip-memory",
+        cls=RunOption,
+        type=click.IntRange(min=1),
+        default=128,
+        help="Memory for the rows of all warps that are in it at one time [MiB].",
     ),
 )
 

@@ -152,6 +152,7 @@ def _config(settings: dict[str, Any]) -> CoaddConfig:
         zeropoint=settings["zeropoint"],
         bad_planes=parse_planes(",".join(settings["bad_planes"])),
         propagate_planes=parse_planes(",".join(settings["propagate_planes"])),
+        strip_bytes=settings["strip_memory"] << 20,
     )
 
 
