@@ -1,0 +1,89 @@
+"""Surfaces through cells whose averages over the cells are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.interpolation import InterpolationRule, interpolate_outer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.cell_grid import CellGrid
+
+    Floats = NDArray[np.float64]
+
+_PER_CELL = 8
+
+
+def averages_of_surface(
+    values: NDArray[np.floating], grid: CellGrid, rule: InterpolationRule
+) -> Floats:
+    """Return the average over every cell of the surface through values at the centres.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_y, n_x)
+        Values at the centres of the cells.
+    grid : CellGrid
+        The cells.
+    rule : InterpolationRule
+        How they are joined.
+
+    Returns
+    -------
+    averages : ndarray of float64, shape (n_y, n_x)
+        By eight points along each axis, which for cubic curves leaves an error of some 1e-4 of the
+        difference between average and value.
+    """
+    points = [_points(edges) for edges in (grid.y_edges, grid.x_edges)]
+    surface = interpolate_outer(
+        values,
+        y_knots=grid.y_centers,
+        x_knots=grid.x_centers,
+        y=points[0],
+        x=points[1],
+        rule=rule,
+    )
+    n_y, n_x = grid.shape
+    return np.asarray(surface.reshape(n_y, _PER_CELL, n_x, _PER_CELL).mean(axis=(1, 3)))
+
+
+def _points(edges: NDArray[np.int64]) -> Floats:
+    """Return equally spaced points inside of every cell along an axis."""
+    shares = (np.arange(_PER_CELL) + 0.5) / _PER_CELL
+    starts, lengths = edges[:-1, None] - 0.5, np.diff(edges)[:, None]
+    return np.asarray((starts + lengths * shares).ravel())
+
+
+def knots_of_averages(
+    averages: NDArray[np.floating], grid: CellGrid, rule: InterpolationRule
+) -> Floats:
+    """Return values at the centres of cells whose surface has about the given averages.
+
+    A surface through averages runs too low where it bends down and too high where it bends up, by
+    ``h**2 / 24`` times the second derivative for cells of size h.
+
+    Parameters
+    ----------
+    averages : ndarray of float, shape (n_y, n_x)
+        Measured averages, without gaps.
+    grid : CellGrid
+        The cells.
+    rule : InterpolationRule
+        How they are joined.
+
+    Notes
+    -----
+    The difference between the given averages and those of the surface through them is smoothed by
+    the weights 1 2 1 along both axes before it is added: it holds as much noise as signal, and
+    bends that can be told from noise are wider.
+    """
+    difference = averages - averages_of_surface(averages, grid, rule)
+    for axis in (0, 1):
+        pads = [(1, 1) if i == axis else (0, 0) for i in (0, 1)]
+        lines = np.moveaxis(np.pad(difference, pads, mode="edge"), axis, 0)
+        difference = np.moveaxis(0.25 * lines[:-2] + 0.5 * lines[1:-1] + 0.25 * lines[2:], 0, axis)
+    return np.asarray(averages + difference, np.float64)
