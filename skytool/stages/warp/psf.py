@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SAMPLED = 16  # [pixel] between the variances that are looked at
-_AREA_MARGINS = {"exact": 1.0, "adaptive": 3.0}  # [pixel] from an edge of the detector
+_AREA_MARGINS = {"exact": 0.65, "adaptive": 1.5}  # half of the footprint, about [target pixel]
 
 
 @dataclass(eq=False)
@@ -58,7 +59,7 @@ class PsfGatherer:
             warped.pixel_map.positions,
             warped.pixel_map.window,
             (shape[0], shape[1]),
-            self._region(shape[0], shape[1]),
+            self._region(shape[0], shape[1], warped.area),
             id=number,
             kernel=self.config.kernel,
             oversample=warped.oversample,
@@ -70,12 +71,12 @@ class PsfGatherer:
             self._inputs.append(entry)
             self._variances.append(_typical_variance(prepared))
 
-    def _region(self, ny: int, nx: int) -> tuple[float, float, float, float]:
-        """Return the positions on a detector that count as seen by the warp."""
+    def _region(self, ny: int, nx: int, area: float) -> tuple[float, float, float, float]:
+        """Return the positions on a detector that count as seen by target pixels of an area."""
         if self.config.psf_overlap == "all":
             return -0.5, ny - 0.5, -0.5, nx - 0.5
         if self.config.takes_areas:
-            margin = _AREA_MARGINS[self.config.kernel]
+            margin = _AREA_MARGINS[self.config.kernel] * max(1.0, math.sqrt(area))
             return margin - 0.5, ny - 0.5 - margin, margin - 0.5, nx - 0.5 - margin
         from skytool.core.resampling_kernels import resampling_kernel
 
