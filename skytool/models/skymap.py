@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,13 +163,18 @@ class SkyMap:
 
     def _near(self, center: NDArray[np.float64], radius: float) -> list[int]:
         """Return the tracts that may reach a circle of the sky, radius in [rad]."""
-        references = spherical.unit_vectors(*self.tiling.references)
+        references, reaches = self._circles
         distance = spherical.separation(references, center)
-        classes, examples, members = np.unique(
+        return [int(n) for n in np.flatnonzero(distance <= reaches + radius + _TOUCH)]
+
+    @cached_property
+    def _circles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Circles around the tracts: unit vectors of their centres, and radii [rad]."""
+        _, examples, members = np.unique(
             self.tiling.size_classes, return_index=True, return_inverse=True
         )
-        reaches = np.array([self._reach(int(number)) for number in examples[: len(classes)]])
-        return [int(n) for n in np.flatnonzero(distance <= reaches[members] + radius + _TOUCH)]
+        reaches = np.array([self._reach(int(number)) for number in examples])
+        return spherical.unit_vectors(*self.tiling.references), reaches[members]
 
     def _reach(self, number: int) -> float:
         """Return how far the patches of a tract reach from its reference point [rad]."""

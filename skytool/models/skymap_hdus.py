@@ -79,10 +79,8 @@ def sky_map_hdus(sky_map: SkyMap) -> list[fits.BinTableHDU]:
 def tract_columns(sky_map: SkyMap) -> dict[str, NDArray[Any]]:
     """Return the rows of the table as columns, each of shape ``(n_tracts,)``."""
     tiling = sky_map.tiling
-    classes, examples, members = np.unique(
-        tiling.size_classes, return_index=True, return_inverse=True
-    )
-    boxes = [sky_map.box(int(number)) for number in examples[: len(classes)]]
+    _, examples, members = np.unique(tiling.size_classes, return_index=True, return_inverse=True)
+    boxes = [sky_map.box(int(number)) for number in examples]
     starts = np.array([(box.x, box.y) for box in boxes])[members]
     sizes = np.array([box.shape[::-1] for box in boxes])[members]
     inner = sky_map.layout.patches.inner
