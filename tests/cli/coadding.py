@@ -16,7 +16,7 @@ def write_warp(path, image, *, visit=101, sky=SKY, unit="nJy", origin=(0, 0), **
         "VISIT": visit,
         "FILTER": "r",
         "EXPTIME": 30.0,
-        "MJD-OBS": 60000.0 + visit / 100,
+        "MJD-OBS": 60000.0 + (visit or 0) / 100,
         "MAGZERO": NANOJANSKY,
         "TELESCOP": "small",
         **{key: values.pop(key) for key in list(values) if key.isupper()},
