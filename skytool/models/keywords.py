@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
+from skytool.models.reserved import as_reserved
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -281,7 +283,8 @@ def observation_cards(header: fits.Header) -> fits.Header:
     Left out are the cards of the file's structure, tables, compression, checksums, coordinates,
     mask planes and of skytool itself; empty cards and cards that are not valid FITS, the last with
     a log line; and of a keyword that is there twice, all but the first. Comments and history
-    stay, the same line once.
+    stay, the same line once. A card without a value, or whose value the FITS standard does not
+    allow for its keyword (a date of another form, say), becomes a comment.
 
     Parameters
     ----------
@@ -313,14 +316,23 @@ def _copied(card: fits.Card) -> fits.Card | None:
     """Return a copy of a card of any file, or log why there can be none."""
     try:
         key, value, comment = card.keyword, card.value, _ascii(card.comment)
-        if isinstance(value, fits.card.Undefined):
-            return fits.Card(key, None, comment[:40]) if _PLAIN_KEY.fullmatch(key) else None
+        value = as_reserved(key, value, plain=_PLAIN_KEY.fullmatch(key) is not None)
+        if isinstance(value, fits.card.Undefined):  # what it says stays, as words
+            return _as_comment(card)
         copied = _card(key, value, comment)
     except (fits.VerifyError, ValueError, UnicodeError):
         copied = None
     if copied is None:
         _log.warning("the invalid header card %s is not copied", _ascii(card.keyword))
     return copied
+
+
+def _as_comment(card: fits.Card) -> fits.Card:
+    """Return a card that says in words what a card without a valid value says."""
+    value = "" if isinstance(card.value, fits.card.Undefined) else f" {card.value}"
+    about = f" / {_ascii(card.comment)}" if card.comment else ""
+    text = f"{card.keyword} ={value}{about}"
+    return fits.Card("COMMENT", _ascii(text)[:72].rstrip())
 
 
 def valid_cards(header: fits.Header) -> fits.Header:

@@ -143,7 +143,8 @@ COPIED = [
 
 
 def test_cards_of_structure_place_and_sums_are_not_copied():
-    header = fits.Header([(key, 1) for key in [*NEVER_COPIED, *COPIED]])
+    values = {"DATE-OBS": "2025-01-25", "DATE-AVG": "2025-01-25T08:48:51"}
+    header = fits.Header([(key, values.get(key, 1)) for key in [*NEVER_COPIED, *COPIED]])
 
     assert list(observation_cards(header)) == COPIED
 
@@ -187,7 +188,7 @@ def test_comments_and_history_are_copied_once_without_boilerplate():
     assert len(copied) == 3
 
 
-def test_long_strings_and_empty_cards_are_copied():
+def test_long_strings_are_copied_and_cards_without_value_become_words():
     header = fits.Header()
     header["FILES"] = ("x" * 200, "inputs")
     header["UNKNOWN"] = (None, "not measured")
@@ -195,8 +196,7 @@ def test_long_strings_and_empty_cards_are_copied():
     copied = stored(observation_cards(stored(header)))
 
     assert copied["FILES"] == "x" * 200
-    assert "UNKNOWN" in copied
-    assert copied["UNKNOWN"] is None
+    assert "UNKNOWN = / not measured" in [*copied["COMMENT"]]
     assert "CONTINUE" not in list(copied)
 
 
@@ -272,3 +272,28 @@ def test_wcs_keywords_are_known(key):
 @pytest.mark.parametrize("key", ["RA", "DATE-OBS", "EXPTIME", "PVAL", "NAXIS1", "MAGZERO"])
 def test_other_keywords_are_no_wcs(key):
     assert not is_wcs_keyword(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("DATE-OBS", "2013-07-07T18:22:22.25", "2013-07-07T18:22:22.25"),
+        ("DATE-OBS", "31/12/98", "31/12/98"),
+        ("DATE_SOS", "990502", None),
+        ("DATE-END", "2013-07-07T18:22:22Z", None),
+        ("DATEX", 3, None),
+        ("OBJECT", 1234, "1234"),
+        ("MJD-OBS", "60000.5", 60000.5),
+        ("MJD-OBS", "unknown", None),
+        ("HIERARCH DATE LONG", "990502", "990502"),
+    ],
+)
+def test_values_that_the_standard_does_not_allow_are_mended_or_become_words(key, value, expected):
+    copied = observation_cards(fits.Header([(key, value, "why")]))
+
+    key = key.removeprefix("HIERARCH ")
+    if expected is None:
+        assert key not in copied
+        assert [*copied["COMMENT"]] == [f"{key} = {value} / why"]
+    else:
+        assert copied[key] == expected
