@@ -175,6 +175,9 @@ def sky_map_from_hdus(hdus: fits.HDUList, *, name: str) -> SkyMap:
     columns = table_columns(hdu, name=name, required=required)
     try:
         sky_map = SkyMap(_tiling(hdu.header, columns, name), _layout(hdu.header, name), name)
+        n_rows = len(columns["TRACT"])
+        if sky_map.n_tracts != n_rows:  # before memory is taken for what a card says
+            raise InputError(f"it has {n_rows} rows for {sky_map.n_tracts} tracts.")
         expected = tract_columns(sky_map)
     except (SkytoolError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: the sky map is damaged: {error}") from error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _BEARINGS = np.arange(4) * (np.pi / 2.0)
-_MOST_RINGS = 10_000  # 1.3e8 tracts of a minute of arc
+_MOST_RINGS = 1000  # 1.3 million tracts of 11 minutes of arc
 
 
 class Frame(NamedTuple):
