@@ -46,8 +46,8 @@ def make(
 ) -> None:
     """Divide the sky, or a field, into tracts and these into patches.
 
-    A discrete sky map has the tracts that are listed, or with images one tract around them; rings
-    and dodeca divide the whole sky, equat a band along the equator.
+    A discrete sky map has the tracts that are listed, or with images one tract around them; rings,
+    dodeca and healpix divide the whole sky, equat a band along the equator.
 
     \b
     Examples:

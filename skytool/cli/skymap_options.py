@@ -25,7 +25,9 @@ _ANGLES = CommaList(Number(), name="DEG,...")
 _OPTIONS = (
     click.option(
         "--kind",
-        type=click.Choice(["discrete", "rings", "dodeca", "equat"], case_sensitive=False),
+        type=click.Choice(
+            ["discrete", "rings", "dodeca", "equat", "healpix"], case_sensitive=False
+        ),
         default="discrete",
         help="How the sky is divided.",
     ),
@@ -62,6 +64,13 @@ _OPTIONS = (
         help="equat: ends of the band [deg].",
     ),
     click.option(
+        "--log2-n-side",
+        type=click.IntRange(min=0),
+        default=0,
+        help="healpix: level of the pixels, of which each is a tract.",
+    ),
+    click.option("--nest", is_flag=True, help="healpix: number the tracts in the nested scheme."),
+    click.option(
         "--pixel-scale",
         type=Angle("arcsec", positive=True),
         help="Side of a pixel [arcsec]; by default 0.333, with dodeca 0.2.",
@@ -72,8 +81,7 @@ _OPTIONS = (
     click.option(
         "--rotation",
         type=Number(),
-        default=0.0,
-        help="Angle from the north to the y axis of a tract [deg].",
+        help="Angle from the north to the y axis of a tract [deg]; by default 0, with healpix 45.",
     ),
     click.option(
         "--tract-overlap",
@@ -130,6 +138,7 @@ _OF_KIND = {
     "rings": ("num_rings", "ra_start"),
     "dodeca": ("with_tracts_on_poles",),
     "equat": ("num_tracts", "dec_range"),
+    "healpix": ("log2_n_side", "nest"),
 }
 _OF_BUILDER = {
     "legacy": ("patch_inner_dimensions", "patch_border"),
@@ -140,9 +149,16 @@ _OF_BUILDER = {
 }
 _LISTS = ("ra_list", "dec_list", "radius_list")
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "": {"pixel_scale": 0.333, "projection": "STG", "tract_overlap": 1.0, "patch_border": 100},
+    "": {
+        "pixel_scale": 0.333,
+        "projection": "STG",
+        "rotation": 0.0,
+        "tract_overlap": 1.0,
+        "patch_border": 100,
+    },
     "dodeca": {"pixel_scale": 0.2, "tract_overlap": 3.5, "patch_border": 250},
     "equat": {"projection": "CEA"},
+    "healpix": {"rotation": 45.0},
     "images": {"tract_overlap": 0.0},
 }
 
@@ -223,6 +239,7 @@ def tiling_of(values: Mapping[str, Any], sources: Sequence[ExposureSource]) -> T
         DiscreteTiling,
         DodecaTiling,
         EquatTiling,
+        HealpixTiling,
         RingsTiling,
         enclosing_tiling,
     )
@@ -234,6 +251,8 @@ def tiling_of(values: Mapping[str, Any], sources: Sequence[ExposureSource]) -> T
         return DodecaTiling(values["with_tracts_on_poles"])
     if kind == "equat":
         return EquatTiling(values["num_tracts"], values["dec_range"])
+    if kind == "healpix":
+        return HealpixTiling(values["log2_n_side"], values["nest"])
     if sources:
         footprints = [(wcs_of(source), source.shape) for source in sources]
         return enclosing_tiling(footprints, border=values["border_size"])

@@ -13,6 +13,7 @@ from skytool.core.smallest_circle import smallest_circle
 from skytool.errors import IncompatibleError
 from skytool.models.celestial import directions
 from skytool.models.footprint import edge_pixels, outline_vectors, overlaps
+from skytool.models.skymap_healpix import HealpixTiling
 from skytool.models.skymap_regions import DodecaTiling, EquatTiling
 from skytool.models.skymap_tilings import DiscreteTiling, RingsTiling, Tiling
 from skytool.models.skymap_tracts import Box, Patch, PatchLayout, Tract, TractLayout
@@ -28,6 +29,7 @@ __all__ = [
     "DiscreteTiling",
     "DodecaTiling",
     "EquatTiling",
+    "HealpixTiling",
     "Patch",
     "PatchLayout",
     "RingsTiling",

@@ -17,6 +17,7 @@ from skytool.models.skymap import (
     DiscreteTiling,
     DodecaTiling,
     EquatTiling,
+    HealpixTiling,
     PatchLayout,
     RingsTiling,
     SkyMap,
@@ -146,6 +147,11 @@ def _tiling_cards(tiling: Tiling) -> dict[str, tuple[Any, str]]:
             "DECMIN": (tiling.dec_range[0], "[deg] southern end of the band"),
             "DECMAX": (tiling.dec_range[1], "[deg] northern end of the band"),
         }
+    if isinstance(tiling, HealpixTiling):
+        return {
+            "LOG2NSID": (tiling.log2_n_side, "HEALPix level"),
+            "NEST": (tiling.nest, "tracts are numbered in the nested scheme"),
+        }
     return {}
 
 
@@ -207,6 +213,9 @@ def _tiling(header: fits.Header, columns: Mapping[str, NDArray[np.generic]], nam
         "equat": lambda: EquatTiling(
             _value(header, "NUMTRACT", int, name),
             (_value(header, "DECMIN", float, name), _value(header, "DECMAX", float, name)),
+        ),
+        "healpix": lambda: HealpixTiling(
+            _value(header, "LOG2NSID", int, name), _value(header, "NEST", bool, name)
         ),
     }
     if kind not in makers:

@@ -20,7 +20,7 @@ _POINTS_AROUND_VERTEX = 24
 _MOST_SLICES = 10_000
 
 
-def _around_vertices(vertices: NDArray[np.float64], overlap: float) -> NDArray[np.float64]:
+def around_vertices(vertices: NDArray[np.float64], overlap: float) -> NDArray[np.float64]:
     """Return points on circles of half the overlap [deg] around vertices, shape ``(m, 3)``."""
     if overlap == 0.0:
         return vertices
@@ -95,7 +95,7 @@ class DodecaTiling(Tiling):
     def frame(self, number: int, overlap: float) -> Frame:
         """Return points around the five corners."""
         ra, dec = (float(angle[number]) for angle in self.references)
-        return Frame(ra, dec, _around_vertices(self.vertices(number), overlap))
+        return Frame(ra, dec, around_vertices(self.vertices(number), overlap))
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,4 +165,4 @@ class EquatTiling(Tiling):
         corners = spherical.unit_vectors(
             ra + half * np.array([-1, 1, 1, -1]), [south, south, north, north]
         )
-        return Frame(ra, 0.0, _around_vertices(corners, overlap))
+        return Frame(ra, 0.0, around_vertices(corners, overlap))

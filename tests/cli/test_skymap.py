@@ -103,6 +103,11 @@ def tract_patches(path):
             id="equat",
         ),
         pytest.param(
+            ("--kind", "healpix", "--log2-n-side", 2, "--nest"),
+            {"LOG2NSID": 2, "NEST": True, "ROTATION": 45.0, "OVERLAP": 1.0, "PROJECT": "STG"},
+            id="healpix",
+        ),
+        pytest.param(
             ("--ra-list", "10,20", "--dec-list", "-5,5", "--radius-list", "0.5,1"),
             {"PIXSCALE": 0.333, "OVERLAP": 1.0, "ROTATION": 0.0, "CLIPPED": True},
             id="discrete",

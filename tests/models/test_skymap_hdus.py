@@ -12,6 +12,7 @@ from skytool.models.skymap import (
     DiscreteTiling,
     DodecaTiling,
     EquatTiling,
+    HealpixTiling,
     PatchLayout,
     RingsTiling,
     SkyMap,
@@ -28,6 +29,7 @@ MAPS = {
     "rings": SkyMap(RingsTiling(7, 1 / 3), TractLayout(2.0, "ZEA", -31.7, 0.5, CELLS)),
     "dodeca": SkyMap(DodecaTiling(with_tracts_on_poles=True), TractLayout(20.0, patches=LEGACY)),
     "equat": SkyMap(EquatTiling(3, (-1 / 3, 2.1)), TractLayout(5.0, "CEA", 0.0, 0.1, LEGACY)),
+    "healpix": SkyMap(HealpixTiling(1, nest=True), TractLayout(9.0, "STG", 45.0, 1.0, CELLS)),
 }
 
 
