@@ -111,7 +111,7 @@ _OPTIONS = (
         "--strip-memory",
         cls=RunOption,
         type=click.IntRange(min=1),
-        default=128,
+        default=64,
         help="Memory for the rows of all warps that are in it at one time [MiB].",
     ),
 )

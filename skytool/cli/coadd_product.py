@@ -8,31 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from astropy.io import fits
 
-from skytool.models.merged_records import CCDS_PER_VISIT, WarpRecords
 from skytool.models.provenance import (
     InputRecord,
-    SettingRecord,
     config_table,
-    earlier_settings,
     fingerprint,
     inputs_table,
     merged_settings,
-    read_inputs,
 )
-from skytool.models.records import (
-    CcdRecord,
-    VisitRecord,
-    read_ccd_records,
-    read_visit_records,
-    records_table,
-)
+from skytool.models.records import VisitRecord, records_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from skytool.cli.coadd_units import CoaddTask, ReadWarp
     from skytool.io.sources import ExposureSource
-    from skytool.models.exposure import Exposure
     from skytool.stages.coadd import CoaddResult, InputReport
 
 _UNUSABLE = "no usable pixel"
@@ -41,100 +30,6 @@ _UNUSABLE = "no usable pixel"
 def product_fingerprint(task: CoaddTask) -> str:
     """Return what changes whenever the product of a task may change."""
     return fingerprint([source.digest() for source in task.sources], task.settings)
-
-
-def read_records(
-    exposure: Exposure, source: ExposureSource, index: int
-) -> tuple[WarpRecords, tuple[SettingRecord, ...], tuple[InputRecord, ...]]:
-    """Return what a warp remembers: its visits and detectors, its settings, its inputs.
-
-    An image that remembers nothing is a visit of one detector.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        The warp.
-    source : ExposureSource
-        Where it was read.
-    index : int
-        Its place among the inputs, the number of a visit that has none.
-
-    Raises
-    ------
-    InputError
-        If a table is damaged.
-    """
-    tables = {hdu.name: hdu for hdu in exposure.extensions}
-    name = exposure.name
-    inputs = read_inputs(tables["INPUTS"], name=name) if "INPUTS" in tables else []
-    # columns of their own may contradict those of other warps
-    earlier = tuple(replace(record, extra={}) for record in inputs)
-    settings = tuple(earlier_settings(exposure.extensions, name=name))
-    if "VISITS" not in tables or "CCDS" not in tables:
-        return _own_records(exposure, source, index), settings, earlier
-    records = WarpRecords(
-        tuple(read_visit_records(tables["VISITS"], name=name)),
-        tuple(read_ccd_records(tables["CCDS"], name=name)),
-        {},
-    )
-    return records, settings, earlier
-
-
-def _own_records(exposure: Exposure, source: ExposureSource, index: int) -> WarpRecords:
-    """Return the records of an image on its own."""
-    from skytool.models.geometry import celestial_header, footprint_edges
-    from skytool.models.observation import observation_from_header
-
-    seen = observation_from_header(source.header)
-    number = index if seen.visit_number is None else seen.visit_number
-    ny, nx = exposure.shape
-    bbox = (exposure.origin.x, exposure.origin.y, nx, ny)
-    times = {
-        key: math.nan if value is None else value
-        for key, value in {
-            "exposure_time": seen.exposure_time,
-            "mjd": seen.mjd_mid,
-            "airmass": seen.airmass,
-        }.items()
-    }
-    nowhere = (math.nan,) * 4
-    corners, cards = (nowhere, nowhere), ""
-    if exposure.wcs is not None:
-        ra, dec = footprint_edges(exposure.wcs, exposure.shape, 1, name=exposure.name)
-        corners = tuple(float(value) for value in ra), tuple(float(value) for value in dec)  # type: ignore[assignment]
-        cards = celestial_header(exposure.wcs).tostring(endcard=False)
-    goodpix = int((~exposure.mask.any_of(["NO_DATA"])).sum())
-    ccd = CcdRecord(
-        id=CCDS_PER_VISIT * number + (seen.detector or 0),
-        visit=number,
-        ccd=-1 if seen.detector is None else seen.detector,
-        file=source.path.name,
-        extname=str(source.extension),
-        filter_name=seen.filter,
-        goodpix=goodpix,
-        weight=1.0,
-        scale=1.0,
-        zero_point=math.nan if exposure.calibration is None else exposure.calibration.zero_point,
-        sky_added=0.0,
-        sky_subtracted=0.0,
-        area=1.0,
-        filled=0.0,
-        corners_ra=corners[0],
-        corners_dec=corners[1],
-        bbox=bbox,
-        wcs_header=cards,
-        **times,
-    )
-    visit = VisitRecord(
-        id=number,
-        name=seen.visit or source.name,
-        filter_name=seen.filter,
-        goodpix=goodpix,
-        weight=1.0,
-        bbox=bbox,
-        **times,
-    )
-    return WarpRecords((visit,), (ccd,), {})
 
 
 def write_coadd(task: CoaddTask, warps: Sequence[ReadWarp], result: CoaddResult) -> None:

@@ -179,19 +179,18 @@ def make_coadd(task: CoaddTask) -> list[Product]:
 
 def _read(task: CoaddTask) -> list[ReadWarp]:
     """Read the warps one after the other, and keep their pixels if all of them are few."""
-    from skytool.cli.coadd_product import read_records
+    from skytool.io.warps import read_warp
     from skytool.stages.coadd import CoaddInput
 
     ny, nx = task.sources[0].shape
     keep = len(task.sources) * ny * nx * _BYTES_PER_PIXEL <= task.config.strip_bytes
     warps = []
     for index, source in enumerate(task.sources):
-        exposure = source.read()
-        records, settings, inputs = read_records(exposure, source, index)
-        facts = CoaddInput.from_exposure(exposure, task.config)
-        planes = exposure.with_values(psf=None, extensions=()) if keep else None
-        warps.append(ReadWarp(facts, records, settings, inputs, planes))
-        del exposure
+        stored = read_warp(source, index)
+        facts = CoaddInput.from_exposure(stored.exposure, task.config)
+        planes = stored.exposure.with_values(psf=None, extensions=()) if keep else None
+        warps.append(ReadWarp(facts, stored.records, stored.settings, stored.inputs, planes))
+        del stored
     return warps
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,15 +46,13 @@ def find_values(
 
 
 @compiled
-def _beside_nothing(has: NDArray[np.bool_], y: int, x: int) -> bool:
-    """Tell whether one of the four neighbours of a pixel has no value."""
+def _edge_flags(has: Flags, y: int, value: Any, flags: NDArray[np.int32]) -> None:
+    """Flag pixels of a row of one image that have a value, and a neighbour that has none."""
     ny, nx = has.shape
-    return (
-        (y > 0 and not has[y - 1, x])
-        or (y < ny - 1 and not has[y + 1, x])
-        or (x > 0 and not has[y, x - 1])
-        or (x < nx - 1 and not has[y, x + 1])
-    )
+    above, below = max(y - 1, 0), min(y + 1, ny - 1)
+    for x in range(nx):
+        whole = has[above, x] & has[below, x] & has[y, max(x - 1, 0)] & has[y, min(x + 1, nx - 1)]
+        flags[x] |= 0 if whole or not has[y, x] else value
 
 
 @compiled
@@ -79,63 +77,99 @@ def combine_rows(
     used: NDArray[np.int64],
     clipped: NDArray[np.int64],
 ) -> None:
-    """Combine rows of images pixel by pixel; arguments as `skytool.core.coadd` has them.
+    """Combine rows of images; arguments as `skytool.core.coadd` has them.
 
     `weights` are those of the images, or a single zero for inverse variances. A mean is made if
     `median_factors` is empty.
     """
     n_images, _, nx = images.shape
     per_pixel = weights[0] == 0.0
-    refused = np.empty(propagated.size)
+    refused = np.empty((propagated.size, nx))
+    everything, total, sum_w, sum_wv, sum_inverse = np.empty((5, nx))
+    flags = np.empty(nx, np.int32)
+    edges = np.empty(nx, np.int32)
+    numbers = np.empty(nx, np.int32)
+    at_edge = np.int32(bits[_SENSOR_EDGE] | bits[_INEXACT])
+    left_out = np.int32(bits[_REJECTED] | bits[_INEXACT])
+    cut = np.int32(bits[_CLIPPED] | bits[_INEXACT])
+    for y in range(rows[0], rows[1]):
+        out = y - rows[0]
+        for sums in (everything, total, sum_w, sum_wv, sum_inverse):
+            sums[:] = 0.0
+        refused[:, :] = 0.0
+        numbers[:] = 0
+        for x in range(nx):
+            flags[x] = bits[_SUSPECT] if undecided[y, x] else 0
+        for k in range(n_images):
+            edges[:] = 0
+            _edge_flags(has[k], y, at_edge, edges)
+            n_used, n_clipped = 0, 0
+            for x in range(nx):
+                value = has[k, y, x]
+                use = good[k, y, x] and not outlier[k, y, x]
+                planes = masks[k, y, x]
+                v = float(variances[k, y, x]) if value else 1.0
+                w = (1.0 / v if per_pixel else weights[k]) if value else 0.0
+                everything[x] += w
+                n_used += use
+                n_clipped += outlier[k, y, x]
+                own = planes & bits[_CARRIED] | edges[x]
+                own |= at_edge if planes & bits[_EDGE] else 0
+                flags[x] |= own if use else 0
+                flags[x] |= left_out if value and not good[k, y, x] else 0
+                flags[x] |= cut if outlier[k, y, x] else 0
+                w = w if use else 0.0
+                total[x] += w * (images[k, y, x] if use else 0.0)
+                sum_w[x] += w
+                sum_wv[x] += w * w * v
+                sum_inverse[x] += 1.0 / np.sqrt(v) if use else 0.0
+                numbers[x] += use
+            for p in range(propagated.size):
+                for x in range(nx):
+                    if masks[k, y, x] & propagated[p] and has[k, y, x] and not good[k, y, x]:
+                        v = float(variances[k, y, x])
+                        refused[p, x] += 1.0 / v if per_pixel else weights[k]
+            used[k] += n_used
+            clipped[k] += n_clipped
+        for x in range(nx):
+            for p in range(propagated.size):
+                if refused[p, x] > propagate_from * everything[x]:
+                    flags[x] |= propagated[p]
+            empty = numbers[x] == 0
+            count[out, x] = numbers[x]
+            mask[out, x] = flags[x] | (bits[_NO_DATA] if empty else 0)
+            image[out, x] = np.nan if empty else total[x] / sum_w[x]
+            variance[out, x] = np.inf if empty else sum_wv[x] / sum_w[x] ** 2
+        if median_factors.size:
+            _take_medians(
+                images, good, y, numbers, sum_inverse, median_factors, image, variance, out
+            )
+
+
+@compiled
+def _take_medians(
+    images: Stack,
+    good: Flags,
+    y: int,
+    numbers: NDArray[np.int32],
+    sum_inverse: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    out: int,
+) -> None:
+    """Replace the means of a row by medians, and their variances."""
+    n_images = images.shape[0]
     values = np.empty(n_images)
     scratch = np.empty(max(n_images, SCRATCH_SIZE))
-    for y in range(rows[0], rows[1]):
-        for x in range(nx):
-            n = 0
-            flags = bits[_SUSPECT] if undecided[y, x] else 0
-            everything, total, sum_w, sum_wv, sum_inverse = 0.0, 0.0, 0.0, 0.0, 0.0
-            refused[:] = 0.0
-            for k in range(n_images):
-                if not has[k, y, x]:
-                    continue
-                v = float(variances[k, y, x])
-                w = 1.0 / v if per_pixel else weights[k]
-                planes = masks[k, y, x]
-                everything += w
-                if not good[k, y, x]:
-                    flags |= bits[_REJECTED] | bits[_INEXACT]
-                    for p in range(propagated.size):
-                        if planes & propagated[p]:
-                            refused[p] += w
-                    continue
-                if outlier[k, y, x]:
-                    flags |= bits[_CLIPPED] | bits[_INEXACT]
-                    clipped[k] += 1
-                    continue
-                used[k] += 1
-                flags |= planes & bits[_CARRIED]
-                if planes & bits[_EDGE] or _beside_nothing(has[k], y, x):
-                    flags |= bits[_SENSOR_EDGE] | bits[_INEXACT]
-                values[n] = images[k, y, x]
-                total += w * values[n]
-                sum_w += w
-                sum_wv += w**2 * v
-                sum_inverse += 1.0 / np.sqrt(v)
-                n += 1
-            for p in range(propagated.size):
-                if refused[p] > propagate_from * everything:
-                    flags |= propagated[p]
-            out = y - rows[0]
-            count[out, x] = n
-            if n == 0:
-                image[out, x] = np.nan
-                variance[out, x] = np.inf
-                mask[out, x] = flags | bits[_NO_DATA]
-                continue
-            if median_factors.size:
-                image[out, x] = median_of(values, n, scratch)
-                variance[out, x] = median_factors[n] * n / sum_inverse**2
-            else:
-                image[out, x] = total / sum_w
-                variance[out, x] = sum_wv / sum_w**2
-            mask[out, x] = flags
+    for x in range(numbers.size):
+        n = numbers[x]
+        if n == 0:
+            continue
+        m = 0
+        for k in range(n_images):
+            if good[k, y, x]:
+                values[m] = images[k, y, x]
+                m += 1
+        image[out, x] = median_of(values, n, scratch)
+        variance[out, x] = factors[n] * n / sum_inverse[x] ** 2

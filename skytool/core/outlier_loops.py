@@ -113,6 +113,29 @@ def _test(
 
 
 @compiled
+def _ranges(
+    images: Stack,
+    variances: Stack,
+    good: Flags,
+    y: int,
+    lowest: NDArray[np.float32],
+    highest: NDArray[np.float32],
+    least: NDArray[np.float32],
+) -> None:
+    """Fill in the extremes of the good values of a row of pixels, and their least variance."""
+    lowest[:] = np.inf
+    highest[:] = -np.inf
+    least[:] = np.inf
+    for k in range(images.shape[0]):
+        for x in range(lowest.size):
+            value = images[k, y, x]
+            use = good[k, y, x]
+            lowest[x] = min(lowest[x], value if use else np.float32(np.inf))
+            highest[x] = max(highest[x], value if use else np.float32(-np.inf))
+            least[x] = min(least[x], variances[k, y, x] if use else np.float32(np.inf))
+
+
+@compiled
 def outliers_by_noise(
     images: Stack,
     variances: Stack,
@@ -129,50 +152,84 @@ def outliers_by_noise(
     the images, `undecided` that of one: where it would be more than half of the values.
     """
     n_images, _, nx = images.shape
-    sigma, iterations, amplitude, steepness = limits
     values, others, sigmas = np.empty(n_images), np.empty(n_images), np.empty(n_images)
     place, other_place = np.empty(n_images, np.int64), np.empty(n_images, np.int64)
     kept = np.empty(n_images, np.bool_)
     buffers = np.empty((2, max(n_images, SCRATCH_SIZE)))
+    lowest, highest, least = np.empty((3, nx), np.float32)
     for y in range(rows[0], rows[1]):
+        _ranges(images, variances, good, y, lowest, highest, least)
         for x in range(nx):
-            n = _gather(images, good, y, x, values, place)
-            if n < 2:
-                continue
-            lowest, highest, least, information = values[0], values[0], np.inf, 0.0
-            for i in range(n):
-                variance = float(variances[place[i], y, x])
-                sigmas[i] = np.sqrt(variance)
-                information += 1.0 / variance
-                lowest, highest = min(lowest, values[i]), max(highest, values[i])
-                least = min(least, sigmas[i])
-            if highest - lowest <= sigma * least:  # no median can be that far from a value
-                continue
-            kept[:n] = True
-            center = _kept_center(values, kept, n, buffers)
-            scatter = _scatter(values, kept, n, center, buffers)
-            slack = amplitude * abs(center)
-            count = _test(values, sigmas, n, center, scatter, sigma, slack, kept)
-            if count == n:
-                continue
-            noise = _SLOPE_NOISE * np.sqrt(2.0 * _MEDIAN_NOISE / information)
-            slope = _slope(
-                images, good, y, x, _center(values, n, buffers), noise, others, other_place, buffers
-            )
-            slack += steepness * slope
-            kept[:n] = True
-            for _ in range(iterations):
-                before = count
-                count = _test(values, sigmas, n, center, scatter, sigma, slack, kept)
-                if count in (n, before) or 2 * count < n:
-                    break
-                center = _kept_center(values, kept, n, buffers)
-                scatter = _scatter(values, kept, n, center, buffers)
-            if 2 * count < n:
-                undecided[y, x] = True
-            else:
-                for i in range(n):
-                    outlier[place[i], y, x] = not kept[i]
+            # with a smaller range, no median can be that far from a value
+            if highest[x] - lowest[x] > limits[0] * np.sqrt(least[x]):
+                count = _clip_pixel(
+                    images,
+                    variances,
+                    good,
+                    y,
+                    x,
+                    limits,
+                    values,
+                    others,
+                    sigmas,
+                    place,
+                    other_place,
+                    kept,
+                    buffers,
+                )
+                n = 0
+                for k in range(n_images):
+                    n += good[k, y, x]
+                if 2 * count < n:
+                    undecided[y, x] = True
+                elif count < n:
+                    for i in range(n):
+                        outlier[place[i], y, x] = not kept[i]
+
+
+@compiled
+def _clip_pixel(
+    images: Stack,
+    variances: Stack,
+    good: Flags,
+    y: int,
+    x: int,
+    limits: tuple[float, int, float, float],
+    values: Values,
+    others: Values,
+    sigmas: Values,
+    place: NDArray[np.int64],
+    other_place: NDArray[np.int64],
+    kept: Flags,
+    buffers: Values,
+) -> int:
+    """Tell in `kept` which values of a pixel agree with their median, and return how many."""
+    sigma, iterations, amplitude, steepness = limits
+    n = _gather(images, good, y, x, values, place)
+    information = 0.0
+    for i in range(n):
+        variance = float(variances[place[i], y, x])
+        sigmas[i] = np.sqrt(variance)
+        information += 1.0 / variance
+    kept[:n] = True
+    center = _kept_center(values, kept, n, buffers)
+    scatter = _scatter(values, kept, n, center, buffers)
+    slack = amplitude * abs(center)
+    count = _test(values, sigmas, n, center, scatter, sigma, slack, kept)
+    if count == n:
+        return count
+    noise = _SLOPE_NOISE * np.sqrt(2.0 * _MEDIAN_NOISE / information)
+    middle = _center(values, n, buffers)
+    slope = _slope(images, good, y, x, middle, noise, others, other_place, buffers)
+    slack += steepness * slope
+    for _ in range(iterations):
+        before = count
+        count = _test(values, sigmas, n, center, scatter, sigma, slack, kept)
+        if count in (n, before) or 2 * count < n:
+            break
+        center = _kept_center(values, kept, n, buffers)
+        scatter = _scatter(values, kept, n, center, buffers)
+    return count
 
 
 @compiled

@@ -59,7 +59,7 @@ def exposure_rows(sources: Sequence[ExposureSource]) -> Iterator[Rows]:
 
         def rows(index: int, start: int, stop: int) -> Exposure:
             source = sources[index]
-            if not _has_sections(source):
+            if not has_sections(source):
                 return rows_of(source.read(), start, stop)
             if index in files:
                 return _section(files[index], source, start, stop)
@@ -73,7 +73,7 @@ def exposure_rows(sources: Sequence[ExposureSource]) -> Iterator[Rows]:
         yield rows
 
 
-def _has_sections(source: ExposureSource) -> bool:
+def has_sections(source: ExposureSource) -> bool:
     """Return whether rows of the planes lie in the file as they are wanted."""
     recipe, options = source.recipe, source.options
     replaced = (

@@ -138,7 +138,7 @@ def primary_header(
     return header
 
 
-def from_hdus(hdus: fits.HDUList, *, name: str) -> Exposure:
+def from_hdus(hdus: fits.HDUList, *, name: str, planes_only: bool = False) -> Exposure:
     """Return the exposure of an open file that `to_hdus` and `primary_header` made.
 
     Parameters
@@ -147,6 +147,8 @@ def from_hdus(hdus: fits.HDUList, *, name: str) -> Exposure:
         The file.
     name : str
         What messages call it.
+    planes_only : bool
+        Leave out the coordinates and all extensions but planes and PSF, half of the time.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def from_hdus(hdus: fits.HDUList, *, name: str) -> Exposure:
     )
     header = image_hdu.header
     unit = str(header.get("BUNIT", "")).strip()
-    wcs = _wcs(header, hdus, name)
+    wcs = None if planes_only else _wcs(header, hdus, name)
     return Exposure(
         image=image,
         mask=mask,
@@ -187,7 +189,7 @@ def from_hdus(hdus: fits.HDUList, *, name: str) -> Exposure:
         header=observation_cards(hdus[0].header),
         origin=_origin(header),
         name=name,
-        extensions=tuple(_others(hdus, wcs, name)),
+        extensions=() if planes_only else tuple(_others(hdus, wcs, name)),
     )
 
 

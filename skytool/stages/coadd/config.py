@@ -52,4 +52,4 @@ class CoaddConfig:
     propagate_from: float = 0.1
     units: Units = "auto"
     zeropoint: float | None = None
-    strip_bytes: int = 128 << 20
+    strip_bytes: int = 64 << 20
