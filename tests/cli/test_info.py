@@ -11,6 +11,7 @@ from astropy.io import fits
 from skytool.cli.info_text import as_text
 from skytool.io.dqmap import shipped_dq_maps
 from skytool.io.fits import write_hdus
+from skytool.models.mask import Mask
 from tests.cli.broken import BROKEN, make_broken
 from tests.cli.warping import run
 from tests.io.foreign import image_hdu, planes, primary, wcs_header, write
@@ -144,6 +145,17 @@ def test_foreign_and_empty_exposures_are_described_too(folder):
     text = run("info", "good.fits").stdout
     assert "no pixel is flagged; there are 22 planes" in text
     assert "none: nothing says what one unit is" in text
+
+
+def test_a_variance_that_follows_each_pixel_does_not_hide_the_noise(folder, rng):
+    made = exposure(rng)
+    image = rng.poisson(1000.0, made.shape).astype(np.float32)
+    counted = made.with_values(image=image, mask=Mask.empty(made.shape), variance=image.copy())
+    write_ours("counted.fits", counted)
+    (told,) = described("counted.fits").values()
+
+    # 12000 differences; with the sky in it, the pull of such an image scatters by a half
+    assert told["variance"]["sky_rms_over_predicted"] == pytest.approx(1, abs=0.05)
 
 
 def test_an_exposure_without_values_is_described(folder, rng):
