@@ -174,6 +174,7 @@ def _ccd_record(
     task: WarpTask, member: Member[ExposureSource], report: DetectorReport
 ) -> CcdRecord:
     """Return the record of one detector."""
+    from skytool.io.filespec import extension_text
     from skytool.models.geometry import celestial_header, footprint_edges
 
     source, seen = member.candidate, member.observation
@@ -190,7 +191,7 @@ def _ccd_record(
         visit=task.visit.number,
         ccd=ccd,
         file=source.path.name,
-        extname=str(source.extension),
+        extname=extension_text(source.extension),
         filter_name=seen.filter,
         goodpix=report.good_pixels,
         weight=1.0,

@@ -18,6 +18,7 @@ from tests.cli.warping import (
     write_exposure,
     write_grid,
 )
+from tests.io.foreign import image_hdu, planes, primary, wcs_header, write
 
 SHAPE = (120, 80)
 GRID = (110, 180)
@@ -491,6 +492,19 @@ class TestGroups:
         assert result.exit_code == 4
         assert "'r'" in result.stderr
         assert "'g'" in result.stderr
+
+
+def test_records_name_extensions_as_a_user_does(rng):
+    chips = [primary(ROOTNAME="j8", TELESCOP="HST", INSTRUME="ACS")]
+    for version, x0 in ((1, 0), (2, 80)):
+        pixels, cards = planes(rng), wcs_header(x0=x0)
+        for name, plane in (("SCI", pixels.image), ("ERR", np.sqrt(pixels.variance))):
+            cards["CCDCHIP"], cards["BUNIT"] = version, "ELECTRONS"
+            chips.append(image_hdu(plane, name, header=cards, ver=version))
+    write("chips.fits", *chips)
+    warped = warp("chips.fits", "--auto")
+
+    assert warped.others["CCDS"]["EXTNAME"].tolist() == ["SCI", "SCI,2"]
 
 
 def test_records_say_what_was_done_with_each_detector():
