@@ -80,9 +80,9 @@ class ReadOptions:
         Raises
         ------
         InputError
-            If the option is no number.
+            If the option is no number, or an impossible one.
         IncompatibleError
-            If the header lacks the keyword, or it holds no number.
+            If the header lacks the keyword, or it holds no number, or an impossible one.
         """
         given = getattr(self, option)
         if given is None:
@@ -93,6 +93,8 @@ class ReadOptions:
             value = header.get(keyword)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise IncompatibleError(f"{name} {given}: the header has no number {keyword}.")
+            if not _is_possible(option, value):
+                raise IncompatibleError(f"{name} {given}: {keyword} = {value} is impossible.")
             return float(value)
         try:
             number = float(given)
@@ -100,4 +102,13 @@ class ReadOptions:
             number = math.nan
         if not math.isfinite(number):
             raise InputError(f"{name}: {given!r} is no number.", hint="Write a number or !KEYWORD.")
+        if not _is_possible(option, number):
+            raise InputError(f"{name}: {number:g} is impossible.")
         return number
+
+
+def _is_possible(option: str, number: float) -> bool:
+    """Return whether an option can have a value: a gain and a width are above zero."""
+    if option in {"gain", "fwhm"}:
+        return number > 0.0
+    return option != "read_noise" or number >= 0.0

@@ -104,6 +104,12 @@ def test_brackets_choose_an_exposure_with_its_planes(simple, extension):
     assert source.read().variance == pytest.approx(simple.pixels.variance, rel=1e-6)
 
 
+def test_the_primary_has_its_name_even_without_a_card(tmp_path, rng):
+    path = write(tmp_path / "a.fits", fits.PrimaryHDU(planes(rng).image))
+    (source,) = find_sources(f"{path}[primary]")
+    assert source.shape == source.read().shape == planes(rng).image.shape
+
+
 def test_an_option_can_name_the_extension(simple):
     assert find_sources(simple.path, ReadOptions(hdu="SCI"))[0].layout == "sci"
     named = find_sources(simple.path, ReadOptions(hdu="2"))[0]
@@ -218,6 +224,23 @@ def test_pixels_from_the_saturation_level_on_are_flagged(simple):
 def test_a_level_that_is_no_number_is_refused(simple, value, error, message):
     with pytest.raises(error, match=message):
         read_exposure(simple.path, ReadOptions(saturate=value))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"gain": "0"}, InputError, "--gain: 0 is impossible"),
+        ({"gain": "-1.5"}, InputError, "--gain: -1.5 is impossible"),
+        ({"gain": "2", "read_noise": "-3"}, InputError, "--read-noise: -3 is impossible"),
+        ({"fwhm": "0"}, InputError, "--fwhm: 0 is impossible"),
+        ({"gain": "!GAIN"}, IncompatibleError, "--gain !GAIN: GAIN = 0.0 is impossible"),
+    ],
+)
+def test_impossible_properties_of_a_detector_are_refused(simple, options, error, message):
+    with fits.open(simple.path, mode="update") as hdus:
+        hdus[0].header["GAIN"] = 0.0
+    with pytest.raises(error, match=message):
+        read_exposure(simple.path, ReadOptions(**options))
 
 
 def test_the_scatter_of_the_sky_can_replace_the_error_of_the_file(simple):

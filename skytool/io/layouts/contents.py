@@ -206,7 +206,8 @@ def _goes_by(hdu: HduInfo, extension: Extension) -> bool:
         case int():
             return hdu.index == extension
         case str():
-            return hdu.name == extension.upper()
+            name = extension.upper()
+            return hdu.name == name or (name == "PRIMARY" and hdu.index == 0)
         case name, version:
             return hdu.name == name.upper() and hdu.version == version
 
