@@ -34,10 +34,10 @@ def wcs_of(shape, rotation):
     return celestial_wcs(fits.Header(cards), name="simulated")
 
 
-def detector(name="a.fits", sigma=2.5, rotation=13.0):
+def detector(name="a.fits", sigma=2.5, rotation=13.0, level=7.0):
     return Detector(
         Exposure(
-            image=np.full(SHAPE, 7.0, np.float32),
+            image=np.full(SHAPE, level, np.float32),
             mask=Mask.empty(SHAPE),
             variance=np.full(SHAPE, sigma**2, np.float32),
             wcs=wcs_of(SHAPE, rotation),
@@ -72,6 +72,18 @@ def test_realisations_of_a_detector_do_not_depend_on_the_others(grid):
 
     np.testing.assert_array_equal(first, alone)
     assert not np.array_equal(other, alone, equal_nan=True)
+
+
+def test_files_of_one_name_have_realisations_of_their_own(grid):
+    one, two = (
+        warp_visit([detector(level=level)], grid, WarpConfig(noise=1)).noise[0]
+        for level in (7.0, 8.0)
+    )
+
+    good = np.isfinite(one) & np.isfinite(two)
+    # 1e5 pixels, correlated with few neighbours
+    correlation = np.corrcoef(one[good], two[good])[0, 1]
+    assert abs(correlation) < 5 * 1.3 / np.sqrt(good.sum())
 
 
 def test_a_seed_gives_other_realisations(grid):

@@ -39,12 +39,13 @@ def noise_images(prepared: Prepared, config: WarpConfig) -> list[NDArray[np.floa
     Returns
     -------
     list of ndarray of float32, shape (ny, nx)
-        Gaussian noise of the median variance, or of that of every pixel. They depend on the seed
-        and the name of the detector only, not on the order of detectors.
+        Gaussian noise of the median variance, or of that of every pixel. They depend on the seed,
+        the name of the detector and its pixels, because files of several visits may have one name,
+        but not on the order of detectors.
     """
     if not config.noise:
         return []
-    rng = _generator(prepared, config)
+    rng = _generator(prepared, config, zlib.crc32(prepared.image.tobytes()))
     sigma = np.sqrt(prepared.variance)
     known = np.isfinite(sigma)
     if config.noise_variance == "median":
@@ -56,8 +57,9 @@ def noise_images(prepared: Prepared, config: WarpConfig) -> list[NDArray[np.floa
     return [sigma * rng.standard_normal(shape, dtype=np.float32) for _ in range(config.noise)]
 
 
-def _generator(prepared: Prepared, config: WarpConfig) -> np.random.Generator:
-    return np.random.default_rng([config.noise_seed, zlib.crc32(prepared.name.encode())])
+def _generator(prepared: Prepared, config: WarpConfig, *more: int) -> np.random.Generator:
+    seed = [config.noise_seed, zlib.crc32(prepared.name.encode()), *more]
+    return np.random.default_rng(seed)
 
 
 def noise_correlation(
