@@ -204,7 +204,8 @@ class GridSize:
     height: tuple[float, str]
 
     def __str__(self) -> str:
-        return ",".join(f"{size:g}{unit}" for size, unit in (self.width, self.height))
+        sides = (self.width, self.height)
+        return ",".join(f"{repr(size).removesuffix('.0')}{unit}" for size, unit in sides)
 
     def shape(self, *, pixel_scale: float) -> tuple[int, int]:
         """Return ``(ny, nx)``, angles divided by ``pixel_scale`` [arcsec/pixel] and rounded up."""
