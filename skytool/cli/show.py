@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 STRETCHES = ("asinh", "linear", "sqrt", "log")
 NAMED_LIMITS = ("auto", "zscale", "minmax")
+OTHER_FORMATS = frozenset(
+    {".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".svg", ".tif", ".tiff", ".webp"}
+)
 
 
 def _limits(
@@ -111,6 +114,12 @@ def show(
     """
     from skytool.cli.show_units import show_files
 
+    if output.suffix.lower() in OTHER_FORMATS:
+        raise click.UsageError(
+            f"the picture is a PNG, and {output.name} would be taken for something else; "
+            f"give --output {output.stem}.png.",
+            click.get_current_context(),
+        )
     show_files(
         inputs,
         output,
