@@ -79,17 +79,19 @@ def needs_tables(header: fits.Header) -> bool:
 def origin_of(header: fits.Header) -> Origin:
     """Return the place of the first pixel in its parent frame.
 
-    ``LTV1 = -x0`` and ``LTV2 = -y0`` say it, or an alternate linear WCS ``A`` whose reference is
-    the first pixel, or X0 and Y0. Binned or rotated frames, and fractions of a pixel, have no
-    integer origin: it is zero then.
+    Where neither the linear alternate WCS ``A`` nor LTV1 and LTV2 are there (see
+    `~skytool.models.geometry.origin_from_header`), X0 and Y0 say it, if they are whole numbers.
     """
-    matrix = [header.get(key, default) for key, default in _UNIT_MATRIX]
-    if "LTV1" in header and "LTV2" in header and matrix == [1, 1, 0, 0]:
-        return _origin(header, "LTV1", "LTV2", -1.0)
-    linear = [str(header.get(f"CTYPE{axis}A", "")).strip().upper() == "LINEAR" for axis in (1, 2)]
-    if all(linear) and header.get("CRPIX1A", 1) == 1 == header.get("CRPIX2A", 1):
-        return _origin(header, "CRVAL1A", "CRVAL2A", 1.0)
-    return _origin(header, "X0", "Y0", 1.0)
+    if not {"CTYPE1A", "LTV1", "LTV2"}.isdisjoint(header):
+        from skytool.models.geometry import origin_from_header
+
+        return origin_from_header(header)
+    y, x = header.get("Y0"), header.get("X0")
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in (y, x)):
+        return Origin(0, 0)
+    if not (float(y).is_integer() and float(x).is_integer()):
+        return Origin(0, 0)
+    return Origin(int(y), int(x))
 
 
 def in_array_pixels(header: fits.Header, origin: Origin) -> fits.Header:
@@ -99,19 +101,6 @@ def in_array_pixels(header: fits.Header, origin: Origin) -> fits.Header:
         if key in moved:
             moved[key] = moved[key] - offset
     return moved
-
-
-_UNIT_MATRIX = (("LTM1_1", 1), ("LTM2_2", 1), ("LTM1_2", 0), ("LTM2_1", 0))
-
-
-def _origin(header: fits.Header, key_x: str, key_y: str, sign: float) -> Origin:
-    values = [header.get(key_y), header.get(key_x)]
-    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
-        return Origin(0, 0)
-    y, x = (sign * value for value in values)
-    if not (math.isfinite(y) and math.isfinite(x) and y == round(y) and x == round(x)):
-        return Origin(0, 0)
-    return Origin(round(y), round(x))
 
 
 def _check_numbers(header: fits.Header, name: str) -> None:

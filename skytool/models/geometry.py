@@ -330,22 +330,24 @@ def origin_from_header(header: fits.Header) -> Origin:
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        The alternate WCS ``A``, if it is linear in pixels, decides; without it LTV1 and LTV2, if
-        the parent frame has the same pixels (no LTM other than 1).
+        The alternate WCS ``A``, if both its axes are linear in pixels, decides; without it LTV1
+        and LTV2, if the parent frame has the same pixels (no LTM other than 1).
 
     Returns
     -------
     Origin
         Zero where nothing is said, or the place is not that of a whole pixel.
     """
-    place = [_parent_pixel(header, axis) for axis in (2, 1)]
-    return Origin(*(0 if p is None else p for p in place))
+    kinds = [str(header.get(f"CTYPE{axis}A", "")).strip().upper() for axis in (1, 2)]
+    linear = kinds == ["LINEAR", "LINEAR"]
+    y, x = (_parent_pixel(header, axis, linear=linear) for axis in (2, 1))
+    return Origin(0, 0) if y is None or x is None else Origin(y, x)
 
 
-def _parent_pixel(header: fits.Header, axis: int) -> int | None:
+def _parent_pixel(header: fits.Header, axis: int, *, linear: bool) -> int | None:
     """Return the parent pixel [0-based] of the first pixel along a FITS axis."""
     try:
-        if str(header.get(f"CTYPE{axis}A", "")).strip().upper() == "LINEAR":
+        if linear:
             steps = header.get(f"CDELT{axis}A", 1.0), header.get(f"CD{axis}_{axis}A", 1.0)
             first = float(header.get(f"CRVAL{axis}A", 0.0))
             place = first + 1.0 - float(header.get(f"CRPIX{axis}A", 0.0))

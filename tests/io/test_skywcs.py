@@ -61,6 +61,9 @@ def test_cards_that_are_no_fits_numbers_are_refused(text):
         read_wcs(with_valid_cards(fits.Header.fromstring(raw)), name="a.fits")
 
 
+LINEAR = {"CTYPE1A": "LINEAR", "CTYPE2A": "LINEAR", "CRVAL1A": 7.0, "CRVAL2A": 9.0}
+
+
 @pytest.mark.parametrize(
     ("cards", "origin"),
     [
@@ -70,8 +73,10 @@ def test_cards_that_are_no_fits_numbers_are_refused(text):
         ({"LTV1": -12, "LTV2": 5, "LTM1_1": 0.5, "LTM2_2": 0.5}, (0, 0)),
         ({"LTV1": -12.5, "LTV2": 5.0}, (0, 0)),
         ({"LTV1": "x", "LTV2": 5.0}, (0, 0)),
-        ({"LTV1": -12}, (0, 0)),
-        ({"CTYPE1A": "LINEAR", "CTYPE2A": "LINEAR", "CRVAL1A": 7.0, "CRVAL2A": 9.0}, (9, 7)),
+        ({"LTV1": -12}, (0, 12)),
+        ({**LINEAR, "CRPIX1A": 1.0, "CRPIX2A": 1.0}, (9, 7)),
+        (LINEAR, (10, 8)),  # without CRPIX, pixel 0 of FITS, which is ahead of the first
+        ({**LINEAR, "CRPIX1A": 1.0, "CRPIX2A": 1.0, "LTV1": 0, "LTV2": 0}, (9, 7)),
         ({"CTYPE1A": "LINEAR", "CTYPE2A": "RA---TAN", "CRVAL1A": 7.0, "CRVAL2A": 9.0}, (0, 0)),
         ({"X0": 31, "Y0": 41}, (41, 31)),
     ],
