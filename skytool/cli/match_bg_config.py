@@ -52,7 +52,9 @@ def match_config(settings: dict[str, Any]) -> MatchConfig:
     def curves(style: str) -> InterpolationRule:
         return InterpolationRule(InterpolationStyle(style), undersample, extrapolation)
 
+    correlation = settings["noise_correlation"]
     return MatchConfig(
+        measure_correlation=correlation == "auto",
         bin_size=_whole(settings["bin_size"]),
         use_polynomial=settings["use_polynomial"],
         bad_planes=parse_planes(",".join(settings["bad_mask_planes"])),
@@ -62,7 +64,7 @@ def match_config(settings: dict[str, Any]) -> MatchConfig:
             min_fraction=settings["min_fraction"],
             min_neighbors=settings["min_neighbors"],
             basis=settings["cell_basis"],
-            correlation=settings["noise_correlation"],
+            correlation=1.0 if correlation == "auto" else float(correlation),
         ),
         polynomial=_polynomial(settings),
         spline=curves(settings["interp_style"]),
@@ -138,6 +140,7 @@ def _polynomial(settings: dict[str, Any]) -> PolynomialRule:
         pooling=settings["weight_pooling"],
         clip=Clip(clip, 5) if clip > 0 else None,
         max_condition=settings["max_condition"],
+        flat_scatter=settings["cell_scatter"] == "flat",
         smoothing=None if smoothing == "auto" else float(smoothing),
     )
 

@@ -78,25 +78,25 @@ _REFERENCE_OPTIONS = (
         "--best-ref-weight-coverage",
         "--best-ref-weight-global-coverage",
         type=_WEIGHT,
-        default=0.4,
+        default=0.8,
         help="Weight of the coverage in the cost.",
     ),
     click.option(
         "--best-ref-weight-variance",
         type=_WEIGHT,
-        default=0.4,
+        default=0.15,
         help="Weight of the noise or variance in the cost.",
     ),
     click.option(
         "--best-ref-weight-level",
         type=_WEIGHT,
-        default=0.2,
+        default=0.05,
         help="Weight of the level in the cost, without use for chi2.",
     ),
     click.option(
         "--best-ref-weight-chi2",
         type=_WEIGHT,
-        default=0.3,
+        default=0.1,
         help="Weight of the distance from a plane in the cost, with --reference-cost chi2.",
     ),
     click.option(
@@ -223,7 +223,8 @@ _CELL_OPTIONS = (
         "--bin-size",
         type=NumberOrAuto(integer=True, minimum=1),
         default="auto",
-        help="Side of a cell at most [pixel]; auto: a sixteenth of the shorter side, 32 to 128.",
+        help="Side of a cell at most [pixel]; auto: a sixteenth of the shorter "
+        "side of what both exposures have, 32 to 128.",
     ),
     click.option(
         "--grid-statistic",
@@ -272,10 +273,18 @@ _CELL_OPTIONS = (
         "centre. Curves go through cells moved to their centres, or as they are.",
     ),
     click.option(
+        "--cell-scatter",
+        type=_choice("flat", "raw"),
+        default="flat",
+        help="Errors of cells follow from their scatter, without what the slope of a polynomial "
+        "gives, or as it is.",
+    ),
+    click.option(
         "--noise-correlation",
-        type=click.FloatRange(min=0, min_open=True),
-        default=1.0,
-        help="Factor by which correlated noise raises the variance of a mean of many pixels.",
+        type=NumberOrAuto(integer=False, minimum=0.01),
+        default="auto",
+        help="Factor by which correlated noise raises the variance of a mean of many pixels; auto: "
+        "measured.",
     ),
     click.option(
         "--grid-stdev-epsilon",

@@ -290,6 +290,8 @@ def _metrics(
         "extrapolated": fit.extrapolated,
         "reduced_chi2": fit.reduced_chi2,
         "condition": fit.condition,
+        "noise_correlation": fit.correlation,
+        "cell_noise": fit.cell_noise,
         "offset_before": before,
         "offset_after": fit.offset_after,
         "offset_left": fit.offset_after / before if before > 0 else 0.0,

@@ -152,22 +152,34 @@ def _on_one_grid(
     failures: list[Unit[Any]],
 ) -> list[tuple[ExposureSource, str]]:
     """Return the exposures that are on the grid of the reference, or of the first."""
-    from skytool.stages.match_bg import common_frame
-
     if not found:
         return []
     base = found[0][0] if reference is None else reference
+    try:
+        _compare([base, *(source for source, _ in found if source is not base)])
+    except Failure:
+        if not run.keep_going:
+            raise
+    else:
+        return list(found)
     kept = []
     for source, output in found:
         try:
-            if source is not base:
-                common_frame([base, source])
-                _check_unit(base, source)
+            _compare([base, source])
         except Failure as error:
             postpone(error, source.name, run, failures)
         else:
             kept.append((source, output))
     return kept
+
+
+def _compare(sources: Sequence[ExposureSource]) -> None:
+    """Refuse exposures that are not on one grid, or in other units."""
+    from skytool.stages.match_bg import common_frame
+
+    common_frame(sources)
+    for other in sources[1:]:
+        _check_unit(sources[0], other)
 
 
 def _check_unit(base: ExposureSource, other: ExposureSource) -> None:

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.chebyshev_fit import MAD_TO_SIGMA
-from skytool.core.overlap_system import OverlapSolution, OverlapSystem, PairCells
+from skytool.core.overlap_system import (
+    Folds,
+    OverlapSolution,
+    OverlapSystem,
+    PairCells,
+    moments_of,
+)
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from skytool.core.statistics import Clip
 
     Floats = NDArray[np.float64]
+
+_FOLDS = 8  # parts of the cells that are left out in turn
 
 __all__ = ["OverlapRule", "OverlapSolution", "PairCells", "connected_groups", "solve_overlaps"]
 
@@ -116,10 +124,11 @@ def solve_overlaps(
     groups = connected_groups(n_images, [(pair.first, pair.second) for pair in pairs])
     used = tuple(np.ones(len(pair.values), bool) for pair in pairs)
     orders = range(rule.max_order, -1, -1) if rule.order is None else range(rule.order, -1, -1)
+    moments = [moments_of(pair, use) for pair, use in zip(pairs, used, strict=True)]
     best: OverlapSystem | None = None
     systems: list[OverlapSystem] = []
     for order in orders:
-        system = OverlapSystem(pairs, used, n_images, order, groups, known, free)
+        system = OverlapSystem(pairs, used, moments, n_images, order, groups, known, free)
         if system.is_determined(rule.max_condition):
             systems.append(system)
             best = system
@@ -141,7 +150,8 @@ def solve_overlaps(
         kept = _kept(pairs, best.residuals(), used, limit)
         if all(np.array_equal(a, b) for a, b in zip(kept, used, strict=True)):
             break
-        trial = OverlapSystem(pairs, kept, n_images, best.order, groups, known, free)
+        moments = [moments_of(pair, use) for pair, use in zip(pairs, kept, strict=True)]
+        trial = OverlapSystem(pairs, kept, moments, n_images, best.order, groups, known, free)
         if not trial.is_determined(rule.max_condition):
             break
         best, used = trial, kept
@@ -165,9 +175,16 @@ def _kept(
 
 
 def _best_order(systems: Sequence[OverlapSystem]) -> tuple[OverlapSystem, Floats]:
-    """Return the simplest system that predicts cells left out about as well as the best one."""
-    losses = np.array([system.prediction_losses() for system in systems])
+    """Return the simplest system that predicts cells left out about as well as the best one.
+
+    A cell is left out of all pairs at once: they share the noise of their images, so that what is
+    left of one pair would give away what was taken out of another.
+    """
+    folds = Folds(systems[0].pairs, systems[0].used, _FOLDS)
+    losses = np.array([system.prediction_losses(folds) for system in systems])
     scores = losses.mean(axis=1)
-    margins = (losses - losses[scores.argmin()]).std(axis=1) / math.sqrt(losses.shape[1])
-    close = scores - scores.min() <= margins
+    best = int(np.argmin(np.where(np.isfinite(scores), scores, np.inf)))
+    with np.errstate(invalid="ignore"):  # orders that cannot do without some cells are infinite
+        margins = (losses - losses[best]).std(axis=1) / math.sqrt(losses.shape[1])
+        close = scores - scores[best] <= margins
     return systems[int(np.argmax(close))], scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-_MIN_SPARE = 1e-9  # what a leverage of one leaves of a residual
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +86,72 @@ class OverlapSolution:
     scores: Floats
 
 
+class Moments(NamedTuple):
+    """Weighted sums over the cells of a pair, for all terms.
+
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (n_terms, n_terms)
+        Of products of terms.
+    right : ndarray of float64, shape (n_terms,)
+        Of terms times values.
+    n_values : int
+        Number of cells.
+    """
+
+    gram: Floats
+    right: Floats
+    n_values: int
+
+
+def moments_of(pair: PairCells, use: NDArray[np.bool_]) -> Moments:
+    """Return the sums over some of the cells of a pair."""
+    rows = pair.basis[use]
+    weighted = rows * pair.weights[use][:, None]
+    return Moments(rows.T @ weighted, weighted.T @ pair.values[use], int(use.sum()))
+
+
+class Folds:
+    """Parts of the cells that are left out of all pairs in turn.
+
+    Parameters
+    ----------
+    pairs : sequence of PairCells
+        The pairs.
+    used : sequence of ndarray of bool
+        Which of their cells enter.
+    n : int
+        Number of parts.
+    """
+
+    def __init__(
+        self, pairs: Sequence[PairCells], used: Sequence[NDArray[np.bool_]], n: int
+    ) -> None:
+        self.n = n
+        n_cells = 1 + max(int(pair.cells.max()) for pair in pairs)
+        # Spread over the frame, not along rows and columns.
+        self.numbers = np.arange(n_cells) * 7919 % 10007 % n
+        self.seen = np.zeros(n_cells, bool)
+        for pair, use in zip(pairs, used, strict=True):
+            self.seen[pair.cells[use]] = True
+        self._parts = [
+            [moments_of(pair, use & (self.numbers[pair.cells] == k)) for k in range(n)]
+            for pair, use in zip(pairs, used, strict=True)
+        ]
+
+    def without(self, left_out: int) -> list[Moments]:
+        """Return the sums of each pair without a part of the cells."""
+        return [
+            Moments(
+                np.sum([part.gram for part in kept], axis=0),
+                np.sum([part.right for part in kept], axis=0),
+                sum(part.n_values for part in kept),
+            )
+            for parts in self._parts
+            if (kept := [part for k, part in enumerate(parts) if k != left_out])
+        ]
+
+
 class OverlapSystem:
     """The linear system of one order, in terms that are orthonormal over all cells."""
 
@@ -95,6 +159,7 @@ class OverlapSystem:
         self,
         pairs: Sequence[PairCells],
         used: Sequence[NDArray[np.bool_]],
+        moments: Sequence[Moments],
         n_images: int,
         order: int,
         groups: NDArray[np.int64],
@@ -103,23 +168,21 @@ class OverlapSystem:
     ) -> None:
         self.pairs, self.used, self.order, self.groups = pairs, used, order, groups
         self.n_images, self.fixed, self.free = n_images, fixed, free
+        self.n_values = sum(one.n_values for one in moments)
         self.n = n_terms(order)
-        self.change = self._orthonormal_terms()
+        self.change = self._orthonormal_terms(moments)
         size = self.n * n_images
         self.matrix, self.target = np.zeros((size, size)), np.zeros(size)
-        for pair, use in zip(pairs, used, strict=True):
-            self._add(pair, use)
+        for pair, one in zip(pairs, moments, strict=True):
+            self._add(pair, one)
         self.values, self.vectors, self.count = self._decomposed()
 
     def _rows(self, pair: PairCells) -> Floats:
         return np.asarray(pair.basis[:, : self.n] @ self.change)
 
-    def _orthonormal_terms(self) -> Floats:
+    def _orthonormal_terms(self, moments: Sequence[Moments]) -> Floats:
         """Return combinations of the terms that are orthonormal over the cells of all pairs."""
-        gram = np.zeros((self.n, self.n))
-        for pair, use in zip(self.pairs, self.used, strict=True):
-            rows = pair.basis[use, : self.n] * np.sqrt(pair.weights[use])[:, None]
-            gram += rows.T @ rows
+        gram = np.sum([one.gram[: self.n, : self.n] for one in moments], axis=0)
         total = gram[0, 0] if gram[0, 0] > 0 else 1.0
         try:
             lower = np.linalg.cholesky(gram / total)
@@ -130,11 +193,10 @@ class OverlapSystem:
     def _block(self, image: int) -> slice:
         return slice(image * self.n, (image + 1) * self.n)
 
-    def _add(self, pair: PairCells, use: NDArray[np.bool_]) -> None:
+    def _add(self, pair: PairCells, moments: Moments) -> None:
         """Add the equations of a pair."""
-        rows = self._rows(pair)[use]
-        weighted = rows * pair.weights[use][:, None]
-        gram, right = rows.T @ weighted, weighted.T @ pair.values[use]
+        gram = self.change.T @ moments.gram[: self.n, : self.n] @ self.change
+        right = self.change.T @ moments.right[: self.n]
         i, j = self._block(pair.first), self._block(pair.second)
         self.matrix[i, i] += gram
         self.matrix[j, j] += gram
@@ -164,7 +226,7 @@ class OverlapSystem:
         """Tell whether the cells determine all that a gauge does not choose."""
         if self.count <= 0:
             return self.count == 0
-        if sum(int(use.sum()) for use in self.used) < self.count:
+        if self.n_values < self.count:
             return False
         smallest, largest = self.values[len(self.values) - self.count], self.values[-1]
         return bool(smallest * max_condition**2 > largest)
@@ -195,18 +257,36 @@ class OverlapSystem:
             for pair in self.pairs
         )
 
-    def prediction_losses(self) -> Floats:
-        """Return the weighted squared errors of prediction of all cells, each left out in turn."""
-        inverse = self.inverse
-        losses = []
-        for pair, residual in zip(self.pairs, self.residuals(), strict=True):
-            i, j = self._block(pair.first), self._block(pair.second)
-            spread = inverse[i, i] + inverse[j, j] - inverse[i, j] - inverse[j, i]
-            rows = self._rows(pair)
-            leverage = pair.weights * np.einsum("np,pq,nq->n", rows, spread, rows)
-            spare = np.maximum(1 - leverage, _MIN_SPARE)
-            losses.append(pair.weights * (residual / spare) ** 2)
-        return np.concatenate(losses)
+    def prediction_losses(self, folds: Folds) -> Floats:
+        """Return the errors of prediction of all cells, each left out of all pairs in turn.
+
+        Parameters
+        ----------
+        folds : Folds
+            The parts in which cells are left out.
+
+        Returns
+        -------
+        losses : ndarray of float64, shape (n_cells,)
+            Mean weighted squared error of each cell that any pair has; all infinite if a part of
+            the cells cannot be done without.
+        """
+        sums, counts = np.zeros(len(folds.numbers)), np.zeros(len(folds.numbers))
+        for left_out in range(folds.n):
+            part = OverlapSystem(
+                *(self.pairs, self.used, folds.without(left_out), self.n_images, self.order),
+                *(self.groups, self.fixed, self.free),
+            )
+            if not part.is_determined(1e6):
+                counts.fill(np.nan)
+                break
+            for pair, use, mine in zip(self.pairs, self.used, part.residuals(), strict=True):
+                gone = use & (folds.numbers[pair.cells] == left_out)
+                np.add.at(sums, pair.cells[gone], pair.weights[gone] * mine[gone] ** 2)
+                np.add.at(counts, pair.cells[gone], 1.0)
+        return np.where(np.isnan(counts), np.inf, sums / np.where(counts > 0, counts, 1.0))[
+            folds.seen
+        ]
 
     def solution(self, anchors: Mapping[int, int], scores: Floats) -> OverlapSolution:
         """Return the solution in the gauge that anchors choose."""

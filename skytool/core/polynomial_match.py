@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid, model_range
 from skytool.core.chebyshev_fit import ChebyshevFit, chebyshev_fit, choose_order
 from skytool.core.interpolation import UndersampleStyle
 from skytool.core.smoothed_fit import smoothed_fit
@@ -18,12 +17,17 @@ from skytool.errors import AlgorithmError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytool.core.cell_grid import CellGrid
+    from skytool.core.cells import CellStatistics
     from skytool.core.chebyshev import ChebyshevModel
     from skytool.core.difference_cells import FrameCells
 
     Floats = NDArray[np.float64]
 
 _EVERYWHERE = (-math.inf, math.inf)
+_SAME_ERROR = 0.01
+_LEAST_LEFT = 0.01
+_MARGIN = 0.01  # of a range: what a polynomial may do between the points looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class PolynomialRule:
         Rejection of cells far from the fit.
     max_condition : float
         Largest condition number of the fit.
+    flat_scatter : bool
+        Take off the scatter of a cell what the slope of the model within it gives, and fit again.
     smoothing : float or None
         Weight of the penalty on terms of high degree; None for the one that cross-validation
         finds. 0 for none.
@@ -62,6 +68,7 @@ class PolynomialRule:
     pooling: float = 50.0
     clip: Clip | None = field(default_factory=lambda: Clip(5.0, 5))
     max_condition: float = 50.0
+    flat_scatter: bool = True
     smoothing: float | None = 0.0
 
     @property
@@ -84,12 +91,15 @@ class PolynomialFit:
         Weight of the penalty.
     weighted : bool
         Whether cells had weights.
+    cells : CellStatistics
+        The cells with the errors that the weights follow from.
     """
 
     fit: ChebyshevFit
     order: int
     smoothing: float
     weighted: bool
+    cells: CellStatistics
 
 
 def fit_polynomial(
@@ -112,35 +122,47 @@ def fit_polynomial(
         If no cell has a value, or the cells do not determine the terms and the order may not be
         lowered.
     """
-    cells = frame.cells
-    shape = cells.grid.image_shape
-    if not cells.valid.any():
+    if not frame.cells.valid.any():
         raise AlgorithmError("no cell has a value")
-    use_weights = rule.weighted if weighted is None else weighted
-    weights = cells.weights(rule.weight_power, pooling=rule.pooling) if use_weights else None
-    if weights is not None and not (weights > 0).any():
-        weights = None  # values without any scatter are exact, and all alike
     if frame.basis is None:
         raise ValueError("a polynomial needs cells with terms")
+    use_weights = rule.weighted if weighted is None else weighted
+    found = _fitted(frame.cells, frame.basis, rule, weighted=use_weights)
+    if not (use_weights and rule.flat_scatter):
+        return found
+    flat = _without_slope(frame.cells, found.fit.model)
+    if np.allclose(flat.error, frame.cells.error, rtol=_SAME_ERROR, atol=0, equal_nan=True):
+        return found
+    return _fitted(flat, frame.basis, rule, weighted=True)
+
+
+def _fitted(
+    cells: CellStatistics, basis: Floats, rule: PolynomialRule, *, weighted: bool
+) -> PolynomialFit:
+    """Fit with the errors that the cells have."""
+    shape = cells.grid.image_shape
+    weights = cells.weights(rule.weight_power, pooling=rule.pooling) if weighted else None
+    if weights is not None and not (weights > 0).any():
+        weights = None  # values without any scatter are exact, and all alike
     if rule.smoothing != 0.0:
         fit, strength = smoothed_fit(
             cells.value,
-            frame.basis,
+            basis,
             order=rule.highest_order,
             shape=shape,
             weights=weights,
             strength=rule.smoothing,
             clip=rule.clip,
         )
-        return PolynomialFit(fit, rule.highest_order, strength, weights is not None)
+        return PolynomialFit(fit, rule.highest_order, strength, weights is not None, cells)
     order = rule.order
     if order is None:
-        order = _chosen_order(cells.value, frame.basis, weights, rule)
+        order = _chosen_order(cells.value, basis, weights, rule)
     while True:
         try:
             fit = chebyshev_fit(
                 cells.value,
-                frame.basis,
+                basis,
                 order=order,
                 shape=shape,
                 weights=weights,
@@ -152,7 +174,26 @@ def fit_polynomial(
                 raise
             order -= 1
         else:
-            return PolynomialFit(fit, order, 0.0, weights is not None)
+            return PolynomialFit(fit, order, 0.0, weights is not None, cells)
+
+
+def _without_slope(cells: CellStatistics, model: ChebyshevModel) -> CellStatistics:
+    """Return cells without the scatter that the slope of a model within them gives.
+
+    Pixels spread evenly over a side on which the model changes by d have a variance of d**2 / 12.
+    """
+    grid = cells.grid
+    y, x = grid.y_centers[:, None], grid.x_centers[None]
+    y_edges, x_edges = grid.y_edges - 0.5, grid.x_edges - 0.5
+    along_y = np.diff(model.evaluate(y=y_edges[:, None], x=x), axis=0)
+    along_x = np.diff(model.evaluate(y=y, x=x_edges[None]), axis=1)
+    slope = (along_y**2 + along_x**2) / 12
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A floor: what is left of a steep cell is the difference of two large numbers.
+        left = np.maximum(cells.variance - slope, _LEAST_LEFT * cells.variance)
+        error = np.where(cells.variance > 0, cells.error * np.sqrt(left / cells.variance), 0.0)
+    error = np.where(np.isnan(cells.error), np.nan, error)
+    return replace(cells, variance=left, error=error)
 
 
 def _chosen_order(
@@ -180,7 +221,8 @@ def bounded_polynomial(
 ) -> ChebyshevModel:
     """Return a polynomial that cannot run away where no cell is covered.
 
-    As `ChebyshevModel.bounded`, without an image of the whole frame in memory.
+    Beyond the rectangle within reach of covered cells it keeps the value at the nearest point of
+    that, and nowhere does it leave the range that it has within reach by more than a hundredth.
 
     Parameters
     ----------
@@ -200,14 +242,39 @@ def bounded_polynomial(
         index = np.flatnonzero(covered.any(axis=axis))
         ranges.append((float(edges[index[0]]) - reach, float(edges[index[-1] + 1] - 1) + reach))
     limited = replace(model, y_range=ranges[0], x_range=ranges[1], value_range=_EVERYWHERE)
-    lows, highs = [], []
-    for j in np.flatnonzero(covered.any(axis=1)):
-        rows = slice(int(grid.y_edges[j]), int(grid.y_edges[j + 1]))
-        strip = CellGrid(np.array([0, rows.stop - rows.start]), grid.x_edges)
-        low, high = model_range(limited.image(rows=rows), strip, covered[j : j + 1])
-        lows.append(low)
-        highs.append(high)
-    return replace(limited, value_range=(min(lows), max(highs)))
+    size = np.sqrt(np.mean(grid.areas))
+    low, high = _extremes(limited, grid, _grown(covered, round(reach / size)))
+    margin = _MARGIN * (high - low)
+    return replace(limited, value_range=(low - margin, high + margin))
+
+
+def _grown(flags: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Return flags spread to all neighbours, n times."""
+    n_y, n_x = flags.shape
+    for _ in range(min(n, max(flags.shape))):
+        padded = np.pad(flags, 1)
+        flags = np.any(
+            [padded[j : j + n_y, i : i + n_x] for j in range(3) for i in range(3)], axis=0
+        )
+    return flags
+
+
+def _extremes(
+    model: ChebyshevModel, grid: CellGrid, covered: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the extremes of a model at the corners, sides and middles of covered cells."""
+    y, x = (
+        np.sort(np.concatenate([edges - 0.5, (edges[:-1] + edges[1:]) / 2 - 0.5]))
+        for edges in (grid.y_edges, grid.x_edges)
+    )
+    values = model.evaluate(y=y[:, None], x=x[None])
+    n_y, n_x = covered.shape
+    inside = [
+        values[j : j + 2 * n_y : 2, i : i + 2 * n_x : 2][covered]
+        for j in range(3)
+        for i in range(3)
+    ]
+    return float(np.min(inside)), float(np.max(inside))
 
 
 def shifted_polynomial(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -36,10 +37,12 @@ class MatchConfig:
     Parameters
     ----------
     bin_size : int or None
-        Side of a cell at most [pixel]; None for a sixteenth of the shorter side of the frame,
-        within 32 and 128.
+        Side of a cell at most [pixel]; None for a sixteenth of the shorter side of the frame, or of
+        as much of it as both exposures have, within 32 and 128.
     use_polynomial : bool
         Model the difference by a polynomial; otherwise by a spline through the cells.
+    measure_correlation : bool
+        Measure by how much correlated noise raises the errors of cells.
     bad_planes : tuple of str
         Planes whose pixels are left out.
     cells : CellRule
@@ -93,6 +96,7 @@ class MatchConfig:
 
     bin_size: int | None = None
     use_polynomial: bool = True
+    measure_correlation: bool = True
     bad_planes: tuple[str, ...] = BAD_PLANES
     cells: CellRule = field(default_factory=CellRule)
     polynomial: PolynomialRule = field(default_factory=PolynomialRule)
@@ -118,12 +122,20 @@ class MatchConfig:
     superpixels: SuperpixelRule | None = None
     binning: int = 64
 
-    def cell_size(self, frame_shape: tuple[int, int]) -> int:
-        """Return the side of a cell in a frame of a shape [pixel]."""
+    def cell_size(self, frame_shape: tuple[int, int], share: float = 1.0) -> int:
+        """Return the side of a cell [pixel].
+
+        Parameters
+        ----------
+        frame_shape : (int, int)
+            Shape ``(ny, nx)`` of the frame.
+        share : float
+            Share of the frame that there are cells in.
+        """
         if self.bin_size is not None:
             return self.bin_size
         side = min(frame_shape)
-        size = min(max(side // 16, 32), 128)
+        size = min(max(int(math.sqrt(share) * side / 16), 32), 128)
         if self.use_polynomial and self.polynomial.order is not None:
             size = min(size, side // (2 * self.polynomial.order + 2))
         return max(min(size, side), 1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from skytool.core.cell_grid import CellGrid, extrapolated_cells
-from skytool.core.chebyshev import term_degrees
-from skytool.core.difference_cells import ImagePiece, centered_values, frame_cells
+from skytool.core.chebyshev import n_terms, term_degrees
+from skytool.core.difference_cells import (
+    FrameCells,
+    ImagePiece,
+    centered_values,
+    frame_cells,
+)
 from skytool.core.interpolation import UndersampleStyle, grid_rule
 from skytool.core.polynomial_match import fit_polynomial
 from skytool.core.superpixels import superpixels
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.difference_cells import FrameCells
     from skytool.stages.match_bg.config import MatchConfig
 
     Pieces = Callable[[], Iterable[ImagePiece]]
@@ -64,7 +68,13 @@ class BackgroundFit:
     condition : float
         Condition number of the fit; NaN for curves.
     offset_before, offset_after : float
-        Root mean square of the values of the cells before and after the match [unit of image].
+        Root mean square of the values of the cells before and after the match, the latter without
+        what the noise of the cells explains [unit of image].
+    cell_noise : float
+        Root mean square of the errors of the cells [unit of image].
+    correlation : float
+        Factor by which correlation of the noise raises the variance of a mean, as measured, on
+        which the errors given here are based.
     """
 
     model: FrameModel
@@ -80,10 +90,38 @@ class BackgroundFit:
     condition: float
     offset_before: float
     offset_after: float
+    cell_noise: float = 0.0
+    correlation: float = 1.0
+
+    def with_correlation(self, factor: float) -> Self:
+        """Return the same fit with the errors that a correlation of the noise asks for."""
+        noise = self.cell_noise * math.sqrt(factor)
+        # Part of the noise of the cells went into the model.
+        spared = max(1 - self.n_factors / max(self.cells_used, 1), 0.0)
+        after = math.sqrt(max(self.offset_after**2 - spared * noise**2, 0.0))
+        return replace(
+            self,
+            model=self.model.with_noise(factor),
+            reduced_chi2=self.reduced_chi2 / factor,
+            offset_after=after,
+            cell_noise=noise,
+            correlation=factor,
+        )
+
+    @property
+    def n_factors(self) -> int:
+        """Number of factors that were fitted; those of curves are as many as the cells."""
+        return n_terms(self.order) if self.order >= 0 else self.cells_used
 
 
 def fit_background(
-    pieces: Pieces, frame_shape: tuple[int, int], config: MatchConfig, *, name: str, reference: str
+    pieces: Pieces,
+    frame_shape: tuple[int, int],
+    config: MatchConfig,
+    *,
+    name: str,
+    reference: str,
+    is_held: bool,
 ) -> BackgroundFit:
     """Fit a model to the difference of a reference and an exposure.
 
@@ -97,20 +135,26 @@ def fit_background(
         Settings.
     name, reference : str
         What messages call both.
+    is_held : bool
+        Whether the pieces are in memory, so that one pass more costs little: then cells are chosen
+        by how much of the frame both have.
 
     Raises
     ------
     AlgorithmError
         If they have no pixel in common, or too few for the model.
     """
-    size = config.cell_size(frame_shape)
+    lattice = _Lattice(frame_shape)
+    if config.bin_size is None and is_held:
+        for _ in lattice.watch(pieces()):
+            pass
+    size = config.cell_size(frame_shape, float(lattice.seen.mean()) or 1.0)
     if config.superpixels is None and config.use_polynomial:
         _check_order(frame_shape, size, config, name)
-    lattice = _Lattice(frame_shape)
     try:
         fit = _fitted(lambda: lattice.watch(pieces()), frame_shape, size, config)
     except AlgorithmError as error:
-        if not lattice.seen.any():
+        if lattice.was_watched and not lattice.seen.any():
             raise AlgorithmError(
                 f"{name} and {reference} have no pixel in common.",
                 hint="In --mode global an exposure is matched through others that overlap both.",
@@ -129,12 +173,14 @@ class _Lattice:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.steps = [max(1, -(-length // _MOST_POINTS)) for length in shape]
+        self.was_watched = False
         self.seen = np.zeros(
             [-(-length // step) for length, step in zip(shape, self.steps, strict=True)], bool
         )
 
     def watch(self, pieces: Iterable[ImagePiece]) -> Iterator[ImagePiece]:
         """Hand on pieces."""
+        self.was_watched = True
         for piece in pieces:
             starts = [
                 -first % step
@@ -207,6 +253,7 @@ def _polynomial_fit(
                 frame = frame_cells(pieces(), grid, config.cells, order=order)
     weighted = rule.weighted and report.has_scatter(config.stdev_epsilon)
     found = fit_polynomial(frame, rule, weighted=weighted)
+    frame = FrameCells(found.cells, frame.basis)
     covered = frame.cells.valid
     reach = config.reach_cells * size
     model = PolynomialModel.bounded(found.fit, grid, covered, reach)
@@ -391,4 +438,5 @@ def _described(
         condition=condition,
         offset_before=float(np.sqrt(np.sum(weights * np.nan_to_num(cells.value) ** 2) / total)),
         offset_after=float(np.sqrt(np.sum(weights * after**2) / total)),
+        cell_noise=float(np.sqrt(np.sum(weights * np.nan_to_num(cells.error) ** 2) / total)),
     )

@@ -10,11 +10,13 @@ import numpy as np
 
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError
+from skytool.models.keywords import is_wcs_keyword
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from astropy.io import fits
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _TOLERANCE = 0.01  # [pixel]
+_TABLES = ("CPDIS", "D2IM", "PS")  # cards that refer to tables in the file
 
 
 class Placed(Protocol):
@@ -35,6 +38,10 @@ class Placed(Protocol):
     @property
     def path(self) -> Path:
         """The file."""
+
+    @property
+    def header(self) -> fits.Header:
+        """Cards of the image and of the primary."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,7 +95,8 @@ def common_frame(exposures: Sequence[Placed], *, like: str = "") -> Frame:
         If they are not on one grid.
     """
     first = exposures[0]
-    wcs = first.wcs()
+    cards = _wcs_cards(first)
+    wcs: WCS | None = None
     same_origin = all(one.origin == first.origin for one in exposures)
     for other in exposures[1:]:
         if same_origin and other.shape != first.shape:
@@ -99,10 +107,21 @@ def common_frame(exposures: Sequence[Placed], *, like: str = "") -> Frame:
                 f"{first.name} has {sizes[0]} pixels, {other.name} has {sizes[1]}",
                 like,
             )
+        if cards and same_origin and _wcs_cards(other) == cards:
+            continue
+        wcs = wcs or first.wcs()
         _compare(first, wcs, other, like)
     boxes = [Window(y=one.origin.y, x=one.origin.x, shape=one.shape) for one in exposures]
     whole = Window.around(boxes)
     return Frame(whole.shape, tuple(box.moved(y=whole.y, x=whole.x) for box in boxes))
+
+
+def _wcs_cards(exposure: Placed) -> dict[str, object]:
+    """Return the cards that alone decide on the coordinates; none if there is more to them."""
+    header = exposure.header
+    cards = {key: header[key] for key in header if is_wcs_keyword(key)}
+    whole = "CTYPE1" in cards and not any(key.startswith(_TABLES) for key in cards)
+    return cards if whole else {}
 
 
 def _compare(first: Placed, wcs: WCS | None, other: Placed, like: str) -> None:

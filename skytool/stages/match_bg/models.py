@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -51,6 +51,11 @@ class FrameModel(ABC):
         del window
         return None
 
+    def with_noise(self, factor: float) -> Self:
+        """Return the same surface with its variance multiplied."""
+        del factor
+        return self
+
     def outside(self, window: Window) -> NDArray[np.bool_] | None:
         """Return where the surface is extrapolated, shape ``(ny, nx)``; None for nowhere."""
         del window
@@ -96,27 +101,30 @@ class PolynomialModel(FrameModel):
 
     Parameters
     ----------
-    surface, spread : ChebyshevModel
-        The polynomial and its variance.
+    surface : ChebyshevModel
+        The polynomial.
+    fit : ChebyshevFit
+        Where it comes from, with the covariance of its terms.
     grid : CellGrid
         Cells of the frame.
     valid : ndarray of bool, shape (n_y, n_x)
         Cells that it is based on.
+    reach : float
+        Distance from these up to which it is followed [pixel].
     """
 
     surface: ChebyshevModel
-    spread: ChebyshevModel
+    fit: ChebyshevFit
     grid: CellGrid
     valid: NDArray[np.bool_]
+    reach: float
 
     @classmethod
     def bounded(
         cls, fit: ChebyshevFit, grid: CellGrid, valid: NDArray[np.bool_], reach: float
     ) -> Self:
         """Return a fit as a model that keeps its value beyond a distance from its cells."""
-        surface = bounded_polynomial(fit.model, grid, valid, reach)
-        spread = bounded_polynomial(fit.variance_model(), grid, valid, reach)
-        return cls(surface, spread, grid, valid)
+        return cls(bounded_polynomial(fit.model, grid, valid, reach), fit, grid, valid, reach)
 
     def piece(self, window: Window) -> BackgroundModel:
         """Return the polynomial in the pixels of the window."""
@@ -128,7 +136,12 @@ class PolynomialModel(FrameModel):
 
     def variance(self, window: Window) -> BackgroundModel:
         """Return the variance, as it follows from the weights of the cells."""
-        return ChebyshevBackground(_part(self.spread, window))
+        spread = bounded_polynomial(self.fit.variance_model(), self.grid, self.valid, self.reach)
+        return ChebyshevBackground(_part(spread, window))
+
+    def with_noise(self, factor: float) -> Self:
+        """Return the same polynomial with its variance multiplied."""
+        return replace(self, fit=replace(self.fit, covariance=factor * self.fit.covariance))
 
     def outside(self, window: Window) -> NDArray[np.bool_] | None:
         """Return where no cell with a value is on both sides."""
@@ -189,6 +202,10 @@ class SplineModel(FrameModel):
             InterpolationStyle.LINEAR, UndersampleStyle.REDUCE_INTERP_ORDER, Extrapolation.CONSTANT
         )
         return SplineModel(self.grid, known.astype(np.float32), self.spread, linear).piece(window)
+
+    def with_noise(self, factor: float) -> Self:
+        """Return the same curves with their variance multiplied."""
+        return replace(self, spread=(factor * self.spread).astype(np.float32))
 
     def outside(self, window: Window) -> NDArray[np.bool_] | None:
         """Return where no cell with a value is on both sides."""
@@ -254,6 +271,10 @@ class SuperpixelModel(FrameModel):
         )
         spread = np.where(np.isfinite(self.spread), self.spread, np.nanmax(self.spread))
         return self._cells(window, spread, linear)
+
+    def with_noise(self, factor: float) -> Self:
+        """Return the same superpixels with their variance multiplied."""
+        return replace(self, spread=factor * self.spread)
 
     def outside(self, window: Window) -> NDArray[np.bool_] | None:
         """Return where no superpixel with a value is on both sides."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_FLOOR = 0.01  # least variance of a cell, in units of that of a typical pair
 _SAMPLES = 256  # rows and columns on which a typical variance is measured
 
 
@@ -202,6 +203,7 @@ def solve(
             "no two exposures have a good pixel in common.",
             hint="Look at --bad-mask-planes, --mask-sources and --min-fraction.",
         )
+    pairs = _with_floor(pairs)
     try:
         anchors: dict[int, int] = {}
         if config.gauge != "mean":
@@ -215,6 +217,17 @@ def solve(
     except AlgorithmError as error:
         text = error.message if error.message.endswith(".") else f"{error.message}."
         raise AlgorithmError(text, hint=error.hint) from error
+
+
+def _with_floor(pairs: Sequence[PairCells]) -> list[PairCells]:
+    """Return pairs of which none counts a hundred times as much as a typical one.
+
+    Exposures made from the same pixels agree far better than their noise, which says nothing
+    about how well either is known elsewhere.
+    """
+    typical = np.median([1 / np.median(pair.weights) for pair in pairs])
+    floor = _FLOOR * float(typical)
+    return [replace(pair, weights=1 / (1 / pair.weights + floor)) for pair in pairs]
 
 
 def _costs(choice: ReferenceChoice | None, n_exposures: int) -> dict[int, float]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_STRIP = 64  # rows [pixel]
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedPiece:
@@ -99,8 +101,12 @@ def prepare(
     IncompatibleError
         If a mask plane is unknown.
     """
-    bad = exposure.mask.any_of(config.bad_planes)
-    bad |= ~np.isfinite(exposure.variance)
+    bits = exposure.mask.bitmask(config.bad_planes)
+    bad = np.empty(exposure.shape, bool)
+    for start in range(0, len(bad), _STRIP):  # temporary arrays that stay in the cache
+        rows = slice(start, start + _STRIP)
+        np.not_equal(exposure.mask.array[rows] & bits, 0, out=bad[rows])
+        bad[rows] |= ~np.isfinite(exposure.variance[rows])
     image, variance = exposure.image, exposure.variance[::step]
     if _needs_source_mask(exposure, config):
         bad |= source_mask(image, bad)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.cell_grid import CellGrid
+from skytool.core.chebyshev_fit import MAD_TO_SIGMA
 from skytool.core.difference_cells import CellRule, frame_cells
+from skytool.core.statistics import noise_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
 
     from skytool.core.cells import CellStatistics
     from skytool.core.difference_cells import FrameCells, ImagePiece
+    from skytool.models.background import BackgroundModel
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.models import FrameModel
 
     Floats = NDArray[np.float64]
+
+_STRIPS = 8
+_PIXELS = 1 << 18
+_MIN_PIXELS = 500
+_CLIP = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +109,57 @@ def report_cells(
     )
     cells = frame_cells(pieces(), grid, rule).cells
     return CellReport(cells.only(cells.count >= 2), is_own=False)
+
+
+def measured_correlation(
+    image: NDArray[np.float32], bad: NDArray[np.bool_], model: BackgroundModel
+) -> float:
+    """Return how much correlation raises the variance of a mean of many pixels of a difference.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx)
+        The difference; NaN where it has no value.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that do not count.
+    model : BackgroundModel
+        Model of its background.
+
+    Returns
+    -------
+    factor : float
+        Mean over some strips of the image, not below one; one where it cannot be measured.
+
+    Notes
+    -----
+    What is left of sources is correlated too: pixels beyond 5 robust standard deviations do not
+    count. A mean over m pixels scatters less than one over fewer by more than the number: pixels
+    correlated over 4 lags are taken into account.
+    """
+    shape = image.shape[0], image.shape[1]
+    factors, weights = [], []
+    for rows in _strips(image):
+        left = image[rows] - model.evaluate(shape, rows=rows)
+        flags = bad[rows] | ~np.isfinite(left)
+        if np.count_nonzero(~flags) < _MIN_PIXELS:
+            continue
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(left[~flags])))
+        flags |= np.abs(np.where(flags, 0.0, left)) > _CLIP * spread
+        factor = noise_correlation(left, flags)
+        if np.isfinite(factor):
+            factors.append(factor)
+            weights.append(np.count_nonzero(~flags))
+    return max(float(np.average(factors, weights=weights)), 1.0) if factors else 1.0
+
+
+def _strips(image: NDArray[np.float32]) -> list[slice]:
+    """Return strips across the part with values, with about a quarter of a million pixels."""
+    nx = image.shape[1]
+    filled = np.flatnonzero(np.isfinite(image[:, :: max(1, nx // 256)]).any(axis=1))
+    if not filled.size:
+        return []
+    first, length = int(filled[0]), int(filled[-1] - filled[0]) + 1
+    height = min(max(16, min(64, _PIXELS // (_STRIPS * nx))), length)
+    count = min(_STRIPS, length // height)
+    starts = first + (np.arange(count) + 0.5) * length / count - height / 2
+    return [slice(int(start), int(start) + height) for start in starts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from skytool.stages.match_bg.prepared import (
     prepare,
     quality_step,
 )
+from skytool.stages.match_bg.reporting import measured_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -192,13 +194,21 @@ class Match:
         AlgorithmError
             If both have no pixel in common, or too few for the model.
         """
-        return fit_background(
+        fit = fit_background(
             self.image_pieces,
             self.frame_shape,
             self.config,
             name=self.name,
             reference=self.reference.name,
+            is_held=len(self.pieces) == 1,
         )
+        if not self.config.measure_correlation:
+            return fit
+        factors = [
+            measured_correlation(piece.image, piece.bad, fit.model.piece(piece.window))
+            for piece in islice(self.image_pieces(), 1)
+        ]
+        return fit.with_correlation(factors[0])
 
     def given(self, value: float) -> BackgroundFit:
         """Return a given offset instead of a fit."""

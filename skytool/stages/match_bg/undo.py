@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FIT_VARIANCE = "BKGFVAR"
 """EXTNAME of what was added to the variance."""
 
+CARDS = ("BKGREF", "BKGMODE", "BKGRMS", "BKGRATIO")
+"""Cards of the primary that describe a match."""
+
 _LAYER_NAMES = {"BKG", "BKGMASK", "BKGVAR", FIT_VARIANCE}
 _STRIP = 256  # rows [pixel]
 
@@ -105,9 +108,13 @@ def undone(exposure: Exposure) -> Exposure:
     if scale != 1.0:
         image, variance = image / np.float32(scale), variance / np.float32(scale**2)
         calibration = None if calibration is None else calibration.scaled(1 / scale)
+    header = exposure.header.copy()
+    for key in CARDS:
+        header.remove(key, ignore_missing=True)
     return exposure.with_values(
         image=image,
         variance=variance,
+        header=header,
         mask=_without_plane(exposure.mask, last.header.get("BKGFLAG")),
         calibration=calibration,
         extensions=tuple(h for h in exposure.extensions if not _is_part(h, version)),
