@@ -69,6 +69,13 @@ _SPELLINGS = {
 }
 _LIGHT_SPEED = 2.99792458e18  # [Angstrom / s]
 _DEGREE = math.pi / 180.0
+_DEGREES = {
+    **dict.fromkeys(("", "deg", "degree", "degrees"), 1.0),
+    "arcmin": 1 / 60,
+    "arcsec": 1 / 3600,
+    "mas": 1 / 3.6e6,
+    "rad": 1 / _DEGREE,
+}
 _AGREEMENT = 0.02  # [mag] more than the rounding of a header, less than any mix-up
 _SENSIBLE = (-10.0, 60.0)  # [mag] of one unit; SCAMP's relative scales are counted from zero
 
@@ -257,6 +264,13 @@ def _pixel_steradian(header: fits.Header) -> float:
             for j in (1, 2)
         )
     area = abs(a * d - b * c) * _DEGREE**2
+    for key in ("CUNIT1", "CUNIT2"):
+        unit = str(header.get(key, "")).strip().lower()
+        if unit not in _DEGREES:
+            raise _UnusableError(
+                f"{key} = {unit!r} is no unit of an angle, and there is no PIXAR_SR."
+            )
+        area *= _DEGREES[unit]
     if not area > 0.0:
         raise _UnusableError(
             "the unit is per steradian, and no PIXAR_SR gives the area of a pixel."

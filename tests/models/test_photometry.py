@@ -154,6 +154,12 @@ def test_other_units_do_not(unit):
         {"PIXAR_A2": 2.25e-14 * (180 * 3600 / np.pi) ** 2},
         {"CDELT1": -np.degrees(1.5e-7), "CDELT2": np.degrees(1.5e-7)},
         {
+            "CDELT1": -1.5e-7,
+            "CDELT2": np.degrees(1.5e-7) * 3600,
+            "CUNIT1": "rad",
+            "CUNIT2": "arcsec",
+        },
+        {
             "CD1_1": -np.degrees(0.9e-7),
             "CD1_2": np.degrees(1.2e-7),
             "CD2_1": np.degrees(1.2e-7),
@@ -170,6 +176,8 @@ def test_surface_brightness_becomes_flux_per_pixel(unit, cards):
 def test_surface_brightness_without_an_area_is_no_calibration():
     with pytest.warns(SkytoolWarning, match="PIXAR_SR"):
         assert calibration("MJy/sr") is None
+    with pytest.warns(SkytoolWarning, match="CUNIT2 = 'm' is no unit of an angle"):
+        assert calibration("MJy/sr", CDELT1=1e-5, CDELT2=1e-5, CUNIT2="m") is None
 
 
 @pytest.mark.parametrize("key", ["MAGZP", "PHOTZP", "ZPAVE", "MAG_ZP", "PHOTZPT", "ZP"])
