@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 _GRID_STEP = 256  # [pixel] between the points of the simple form
-_MOST_POINTS = 9  # along an axis
+_FEWEST_POINTS, _MOST_POINTS = 3, 9  # along an axis
 
 
 class NoInputsError(AlgorithmError):
@@ -255,4 +255,4 @@ def _mass(entry: PsfInput) -> float:
 
 def _n_points(size: int, step: float) -> int:
     """Return how many points an axis of a length gets."""
-    return min(max(math.ceil((size - 1) / step) + 1, 2), _MOST_POINTS)
+    return min(max(math.ceil((size - 1) / step) + 1, _FEWEST_POINTS), _MOST_POINTS)
