@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skytool.cli.stage_files import Product, Unit, run_units
-from skytool.errors import NothingToDoError, SkytoolError
+from skytool.errors import NothingToDoError, SkytoolError, SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 STAGE = "warp"
 STORED = "stored"
+_MOST_OVERLAP = 0.5  # share of the pixels
 COLUMNS = ("detectors", "good_pixels", "coverage")
 
 
@@ -295,6 +297,7 @@ def make_warp(task: WarpTask) -> list[Product]:
     from skytool.stages.warp import warp_and_match_visit
 
     direct, matched = warp_and_match_visit(_detectors(task), task.grid, task.config, task.matching)
+    _warn_of_overlap(task, direct)
     products = []
     for output, result in ((task.direct_output, direct), (task.matched_output, matched)):
         if output is None or result is None:
@@ -304,6 +307,18 @@ def make_warp(task: WarpTask) -> list[Product]:
         write_warp(task, result, output)
         products.append(Product(path=output, metrics=_metrics(result)))
     return products
+
+
+def _warn_of_overlap(task: WarpTask, result: WarpResult) -> None:
+    """Warn if detectors overlap as those of no camera do."""
+    shared = result.overlap_pixels / max(result.covered_pixels, 1)
+    if shared > _MOST_OVERLAP and task.config.overlap != "mean":
+        warnings.warn(
+            f"visit {task.visit.name}: {shared:.0%} of its pixels are seen by several detectors, "
+            f"of which --overlap {task.config.overlap} takes one; is it one visit?",
+            SkytoolWarning,
+            stacklevel=2,
+        )
 
 
 def _detectors(task: WarpTask) -> Iterator[Detector]:

@@ -107,6 +107,17 @@ def test_where_detectors_overlap_the_rule_decides(overlap, value, variance, orde
     assert warped.primary["NCOVERED"] == 145 * 110
 
 
+def test_detectors_that_all_see_the_same_are_hardly_one_visit():
+    names = write_visit(-60)
+    loud = run("warp", *names, "--like", "grid.hdr", "-o", "a.fits")
+    mean = run("warp", *names, "--like", "grid.hdr", "-o", "b.fits", "--overlap", "mean")
+
+    assert loud.exit_code == mean.exit_code == 0
+    assert "WARNING" in loud.stderr
+    assert "58% of its pixels are seen by several detectors" in loud.stderr
+    assert "WARNING" not in mean.stderr
+
+
 def test_a_detector_fills_what_another_one_lacks():
     names = write_visit(-10)
     part = np.s_[40:60, :]
