@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "skytool.cli.match_bg:match_bg",
         "Make the backgrounds of exposures of one field common.",
     ),
+    "skyframe": (
+        "skytool.cli.skyframe:skyframe",
+        "Remove the pattern of a camera's response to the night sky.",
+    ),
     "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
     "skymap": (
         "skytool.cli.skymap:skymap",

@@ -232,7 +232,7 @@ class FocalPlaneGrid:
         if not good.any():
             raise AlgorithmError(
                 f"no cell of the focal plane has {rule.min_fraction:g} of its pixels good.",
-                hint="Choose smaller cells or a smaller fraction.",
+                hint="Choose cells not much larger than a detector, or a smaller fraction.",
             )
         means = np.divide(
             self.values, self.numbers, out=np.full_like(self.values, np.nan), where=good

@@ -165,7 +165,7 @@ def leave_one_out(values: Floats, combined: Combined) -> tuple[Floats, Floats]:
     return np.divide(sums, weights, out=np.full_like(sums, np.nan), where=some), weights * some
 
 
-def masked_median(values: Floats, good: NDArray[np.bool_]) -> Floats:
+def masked_median(values: NDArray[np.floating], good: NDArray[np.bool_]) -> Floats:
     """Return the median of the good values of each column, shape ``(n,)``; 0 without any."""
     ordered = np.sort(np.where(good, values, np.inf), axis=0)
     count = good.sum(axis=0)

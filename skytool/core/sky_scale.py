@@ -68,6 +68,9 @@ class ScaleRule:
         Least fraction of the samples that must be kept.
     frame_noise : bool
         Correct for the noise of the first pattern, which makes its scale too small.
+    max_error_growth : float
+        Smooth terms that the samples call for are not used if they raise the error of the scale by
+        more than this factor: they and the pattern then cannot be told apart.
     """
 
     iterations: int = 3
@@ -78,6 +81,7 @@ class ScaleRule:
     min_samples: int = 5
     min_fraction: float = 0.5
     frame_noise: bool = True
+    max_error_growth: float = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +304,8 @@ def solve_with_order(
         Fit with the terms up to the chosen order; the factors of the others are 0.
     order : int
         The order with the least Bayesian information criterion, :math:`\chi^2 / s + k \ln n`, over
-        the samples kept by the fit of all terms, whose reduced :math:`\chi^2` is s.
+        the samples kept by the fit of all terms, whose reduced :math:`\chi^2` is s; among those that
+        leave enough of the pattern to measure its scale.
 
     Raises
     ------
@@ -313,9 +318,14 @@ def solve_with_order(
     full = solve_scales(samples, rule)
     used = full.used
     weights = 1 / samples.error**2 if rule.weighted else np.ones(len(used))
-    scores = []
+    scores: list[float] = []
+    errors: list[float] = []
     for order in range(highest + 1):
         design = np.hstack([samples.sky, samples.smooth[:, orders <= order]])
+        kept = design[used]
+        errors.append(math.sqrt(_inverse(kept.T @ (weights[used, None] * kept))[0, 0]))
+        if errors[-1] > rule.max_error_growth * errors[0]:
+            break
         factors = _least_squares(design, samples.image, weights, used)
         squares = weights[used] * (samples.image - design @ factors)[used] ** 2
         penalty = design.shape[1] * math.log(used.sum())

@@ -242,7 +242,7 @@ class _Fit:
         """Return the smooth background of a detector, None if none was fitted."""
         if self.terms.highest < 0:
             return None
-        return self.terms.polynomial(detector, self.solution.smooth)
+        return self.terms.polynomial(detector, self.solution.smooth, self.order)
 
 
 def _solved(working: Sequence[_Working], terms: SmoothTerms, config: ApplyConfig) -> _Fit:

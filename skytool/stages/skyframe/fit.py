@@ -62,6 +62,10 @@ class SkyFit:
         """Return the pattern of a detector."""
         return self.solution.pattern[list(self.cells).index(detector)]
 
+    def level(self, visit: str) -> float:
+        """Return the level of a visit that is used [unit of image]."""
+        return float(self.solution.level[self.visits.index(visit)])
+
 
 def fit_sky(
     night: Night, pixels: Pixels, config: BuildConfig, places: Mapping[str, Affine] | None

@@ -74,7 +74,7 @@ class SmoothTerms:
         constants[:, self.detectors.index(detector) if self.pistons else 0] = 1.0
         return np.hstack([constants, self.plane.terms(detector, self.highest, y=y, x=x)])
 
-    def polynomial(self, detector: str, factors: Floats) -> ChebyshevModel:
+    def polynomial(self, detector: str, factors: Floats, order: int) -> ChebyshevModel:
         """Return the background over the pixels of a detector.
 
         The map to the focal plane is linear, so that it is a polynomial of the same degree in
@@ -86,15 +86,16 @@ class SmoothTerms:
             The detector.
         factors : ndarray of float64, shape (k,)
             Of the terms [unit of image].
+        order : int
+            Degree above which all factors are zero.
         """
         ny, nx = shape = self.plane.shapes[detector]
-        order = max(self.highest, 0)
         y, x = (
             axis.ravel()
             for axis in np.meshgrid(
                 np.linspace(0, ny - 1, order + 1), np.linspace(0, nx - 1, order + 1), indexing="ij"
             )
         )
-        values = self.at(detector, y=y, x=x) @ factors if len(factors) else np.zeros(len(y))
+        values = self.at(detector, y=y, x=x) @ factors
         basis = point_basis(order, shape, y=y, x=x)
         return ChebyshevModel.from_terms(np.linalg.lstsq(basis, values, rcond=None)[0], shape)
