@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _EVERYWHERE = (-math.inf, math.inf)
-_SAME_ERROR = 0.01
-_LEAST_LEFT = 0.01
+_X_Y, _XX_XY_YY = (1, 2), (3, 4, 5)  # places of the terms of degree 1 and 2
+_SAME_ERROR = 0.01  # relative change of an error that is none
+_LEAST_LEFT = 0.01  # of a variance
 _MARGIN = 0.01  # of a range: what a polynomial may do between the points looked at
 
 
@@ -73,8 +74,13 @@ class PolynomialRule:
 
     @property
     def highest_order(self) -> int:
-        """Highest degree of the terms that a fit may need."""
+        """Highest degree of the polynomial."""
         return self.max_order if self.order is None else self.order
+
+    @property
+    def basis_order(self) -> int:
+        """Highest degree of the terms that cells need: two to tell where their pixels are."""
+        return max(self.highest_order, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +116,7 @@ def fit_polynomial(
     Parameters
     ----------
     frame : FrameCells
-        Cells with terms up to ``rule.highest_order``.
+        Cells with terms up to ``rule.basis_order``.
     rule : PolynomialRule
         How.
     weighted : bool, optional
@@ -130,7 +136,7 @@ def fit_polynomial(
     found = _fitted(frame.cells, frame.basis, rule, weighted=use_weights)
     if not (use_weights and rule.flat_scatter):
         return found
-    flat = _without_slope(frame.cells, found.fit.model)
+    flat = _without_slope(frame.cells, frame.basis, found.fit.model)
     if np.allclose(flat.error, frame.cells.error, rtol=_SAME_ERROR, atol=0, equal_nan=True):
         return found
     return _fitted(flat, frame.basis, rule, weighted=True)
@@ -177,20 +183,30 @@ def _fitted(
             return PolynomialFit(fit, order, 0.0, weights is not None, cells)
 
 
-def _without_slope(cells: CellStatistics, model: ChebyshevModel) -> CellStatistics:
+def _without_slope(cells: CellStatistics, basis: Floats, model: ChebyshevModel) -> CellStatistics:
     """Return cells without the scatter that the slope of a model within them gives.
 
-    Pixels spread evenly over a side on which the model changes by d have a variance of d**2 / 12.
+    The averages of the terms of degree 1 and 2 tell the mean position of a cell's pixels and the
+    variances and the covariance of their coordinates.
     """
-    grid = cells.grid
-    y, x = grid.y_centers[:, None], grid.x_centers[None]
-    y_edges, x_edges = grid.y_edges - 0.5, grid.x_edges - 0.5
-    along_y = np.diff(model.evaluate(y=y_edges[:, None], x=x), axis=0)
-    along_x = np.diff(model.evaluate(y=y, x=x_edges[None]), axis=1)
-    slope = (along_y**2 + along_x**2) / 12
+    if basis.shape[-1] <= _XX_XY_YY[-1]:
+        return cells
+    x, y = (basis[..., k] for k in _X_Y)
+    xx, xy, yy = (basis[..., k] for k in _XX_XY_YY)
+    ny, nx = model.shape
+    spreads = [(yy + 1) / 2 - y**2, (xx + 1) / 2 - x**2, xy - x * y]
+    known = np.isfinite(spreads).all(axis=0)
+    rows, columns = ((np.where(known, t, 0) * n + n - 1) / 2 for t, n in ((y, ny), (x, nx)))
+    slope_y = (
+        (model.evaluate(y=rows + 0.5, x=columns) - model.evaluate(y=rows - 0.5, x=columns)) * ny / 2
+    )
+    slope_x = (
+        (model.evaluate(y=rows, x=columns + 0.5) - model.evaluate(y=rows, x=columns - 0.5)) * nx / 2
+    )
+    slope = slope_y**2 * spreads[0] + slope_x**2 * spreads[1] + 2 * slope_y * slope_x * spreads[2]
     with np.errstate(invalid="ignore", divide="ignore"):
         # A floor: what is left of a steep cell is the difference of two large numbers.
-        left = np.maximum(cells.variance - slope, _LEAST_LEFT * cells.variance)
+        left = np.maximum(cells.variance - np.where(known, slope, 0), _LEAST_LEFT * cells.variance)
         error = np.where(cells.variance > 0, cells.error * np.sqrt(left / cells.variance), 0.0)
     error = np.where(np.isnan(cells.error), np.nan, error)
     return replace(cells, variance=left, error=error)

@@ -233,7 +233,7 @@ def _polynomial_fit(
 ) -> BackgroundFit:
     """Fit a polynomial, of a lower order or on smaller cells where there are too few."""
     rule = config.polynomial
-    frame = frame_cells(pieces(), grid, config.cells, order=rule.highest_order)
+    frame = frame_cells(pieces(), grid, config.cells, order=rule.basis_order)
     report = report_cells(pieces, frame, size, config)
     _refuse_empty(frame, report)
     if rule.order is not None:
@@ -250,7 +250,7 @@ def _polynomial_fit(
             else:
                 smaller = max(count * size // (order + 1), 1)
                 grid = _finer_grid(grid, smaller, config)
-                frame = frame_cells(pieces(), grid, config.cells, order=order)
+                frame = frame_cells(pieces(), grid, config.cells, order=rule.basis_order)
     weighted = rule.weighted and report.has_scatter(config.stdev_epsilon)
     found = fit_polynomial(frame, rule, weighted=weighted)
     frame = FrameCells(found.cells, frame.basis)

@@ -20,6 +20,7 @@ from skytool.core.overlap_solve import (
     connected_groups,
     solve_overlaps,
 )
+from skytool.core.polynomial_match import fit_polynomial
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg.fitting import BackgroundFit
 from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FLOOR = 0.01  # least variance of a cell, in units of that of a typical pair
+_SLOPE_ORDER = 2  # of the polynomial whose slope does not count as scatter
 _SAMPLES = 256  # rows and columns on which a typical variance is measured
 
 
@@ -124,11 +126,14 @@ def _pair(
             found = difference(piece, same or second)
             yield ImagePiece(found.window, found.image, found.bad)
 
-    frame = frame_cells(images(), grid, config.cells, order=config.polynomial.highest_order)
+    frame = frame_cells(images(), grid, config.cells, order=config.polynomial.basis_order)
     cells = frame.cells
     rule = config.polynomial
     if frame.basis is None or not cells.valid.any():
         return None
+    if rule.weighted and rule.flat_scatter:
+        order = min(_SLOPE_ORDER, config.polynomial.highest_order)
+        cells = fit_polynomial(frame, replace(rule, order=order, smoothing=0.0)).cells
     weights = cells.valid.astype(np.float64)
     if rule.weighted:
         weights = cells.weights(2.0, pooling=rule.pooling)
