@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 _CARRIED, _NO_DATA, _BAD, _EDGE, _CLIPPED, _REJECTED, _SENSOR_EDGE, _INEXACT, _SUSPECT = range(9)
+_ALL, _TOTAL, _WEIGHT, _SPREAD, _INVERSE = range(5)  # sums over the images
 
 
 @compiled
@@ -56,6 +57,87 @@ def _edge_flags(has: Flags, y: int, value: Any, flags: NDArray[np.int32]) -> Non
 
 
 @compiled
+def _add_row(
+    row: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
+    weight: float,
+    has: NDArray[np.bool_],
+    good: NDArray[np.bool_],
+    outlier: NDArray[np.bool_],
+    bits: NDArray[np.int32],
+    edges: NDArray[np.int32],
+    flags: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    sums: NDArray[np.float64],
+) -> tuple[int, int]:
+    """Add a row of one image to the sums; return how many values were used, and how many clipped.
+
+    `row` holds image, variance and mask. A `weight` of zero stands for inverse variances.
+    """
+    at_edge = np.int32(bits[_SENSOR_EDGE] | bits[_INEXACT])
+    left_out = np.int32(bits[_REJECTED] | bits[_INEXACT])
+    cut = np.int32(bits[_CLIPPED] | bits[_INEXACT])
+    n_used, n_clipped = 0, 0
+    image, variance, mask = row
+    for x in range(image.size):
+        value = has[x]
+        use = good[x] and not outlier[x]
+        v = float(variance[x]) if value else 1.0
+        w = (1.0 / v if weight == 0.0 else weight) if value else 0.0
+        own = mask[x] & bits[_CARRIED] | edges[x]
+        own |= at_edge if mask[x] & bits[_EDGE] else 0
+        flags[x] |= own if use else 0
+        flags[x] |= left_out if value and not good[x] else 0
+        flags[x] |= cut if outlier[x] else 0
+        n_used += use
+        n_clipped += outlier[x]
+        numbers[x] += use
+        sums[_ALL, x] += w
+        w = w if use else 0.0
+        sums[_TOTAL, x] += w * (image[x] if use else 0.0)
+        sums[_WEIGHT, x] += w
+        sums[_SPREAD, x] += w * w * v
+        sums[_INVERSE, x] += 1.0 / np.sqrt(v) if use else 0.0
+    return n_used, n_clipped
+
+
+@compiled
+def _add_refused(
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    weight: float,
+    has: NDArray[np.bool_],
+    good: NDArray[np.bool_],
+    propagated: NDArray[np.int32],
+    refused: NDArray[np.float64],
+) -> None:
+    """Add the weights of the values of a row that are left out, for each plane to propagate."""
+    for p in range(propagated.size):
+        for x in range(mask.size):
+            if mask[x] & propagated[p] and has[x] and not good[x]:
+                refused[p, x] += 1.0 / variance[x] if weight == 0.0 else weight
+
+
+@compiled
+def _finish_row(
+    sums: NDArray[np.float64],
+    numbers: NDArray[np.int32],
+    flags: NDArray[np.int32],
+    bits: NDArray[np.int32],
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    count: NDArray[np.int16],
+) -> None:
+    """Fill in a row of the coadd from the sums over the images."""
+    for x in range(numbers.size):
+        empty = numbers[x] == 0
+        count[x] = numbers[x]
+        mask[x] = flags[x] | (bits[_NO_DATA] if empty else 0)
+        image[x] = np.nan if empty else sums[_TOTAL, x] / sums[_WEIGHT, x]
+        variance[x] = np.inf if empty else sums[_SPREAD, x] / sums[_WEIGHT, x] ** 2
+
+
+@compiled
 def combine_rows(
     images: Stack,
     variances: Stack,
@@ -85,65 +167,36 @@ def combine_rows(
     n_images, _, nx = images.shape
     per_pixel = weights[0] == 0.0
     refused = np.empty((propagated.size, nx))
-    everything, total, sum_w, sum_wv, sum_inverse = np.empty((5, nx))
-    flags = np.empty(nx, np.int32)
-    edges = np.empty(nx, np.int32)
-    numbers = np.empty(nx, np.int32)
+    sums = np.empty((5, nx))
+    flags, edges, numbers = np.empty((3, nx), np.int32)
     at_edge = np.int32(bits[_SENSOR_EDGE] | bits[_INEXACT])
-    left_out = np.int32(bits[_REJECTED] | bits[_INEXACT])
-    cut = np.int32(bits[_CLIPPED] | bits[_INEXACT])
     for y in range(rows[0], rows[1]):
         out = y - rows[0]
-        for sums in (everything, total, sum_w, sum_wv, sum_inverse):
-            sums[:] = 0.0
+        sums[:, :] = 0.0
         refused[:, :] = 0.0
         numbers[:] = 0
         for x in range(nx):
             flags[x] = bits[_SUSPECT] if undecided[y, x] else 0
         for k in range(n_images):
+            weight = 0.0 if per_pixel else weights[k]
             edges[:] = 0
             _edge_flags(has[k], y, at_edge, edges)
-            n_used, n_clipped = 0, 0
-            for x in range(nx):
-                value = has[k, y, x]
-                use = good[k, y, x] and not outlier[k, y, x]
-                planes = masks[k, y, x]
-                v = float(variances[k, y, x]) if value else 1.0
-                w = (1.0 / v if per_pixel else weights[k]) if value else 0.0
-                everything[x] += w
-                n_used += use
-                n_clipped += outlier[k, y, x]
-                own = planes & bits[_CARRIED] | edges[x]
-                own |= at_edge if planes & bits[_EDGE] else 0
-                flags[x] |= own if use else 0
-                flags[x] |= left_out if value and not good[k, y, x] else 0
-                flags[x] |= cut if outlier[k, y, x] else 0
-                w = w if use else 0.0
-                total[x] += w * (images[k, y, x] if use else 0.0)
-                sum_w[x] += w
-                sum_wv[x] += w * w * v
-                sum_inverse[x] += 1.0 / np.sqrt(v) if use else 0.0
-                numbers[x] += use
-            for p in range(propagated.size):
-                for x in range(nx):
-                    if masks[k, y, x] & propagated[p] and has[k, y, x] and not good[k, y, x]:
-                        v = float(variances[k, y, x])
-                        refused[p, x] += 1.0 / v if per_pixel else weights[k]
+            row = images[k, y], variances[k, y], masks[k, y]
+            n_used, n_clipped = _add_row(
+                row, weight, has[k, y], good[k, y], outlier[k, y], bits, edges, flags, numbers, sums
+            )
             used[k] += n_used
             clipped[k] += n_clipped
-        for x in range(nx):
-            for p in range(propagated.size):
-                if refused[p, x] > propagate_from * everything[x]:
-                    flags[x] |= propagated[p]
-            empty = numbers[x] == 0
-            count[out, x] = numbers[x]
-            mask[out, x] = flags[x] | (bits[_NO_DATA] if empty else 0)
-            image[out, x] = np.nan if empty else total[x] / sum_w[x]
-            variance[out, x] = np.inf if empty else sum_wv[x] / sum_w[x] ** 2
-        if median_factors.size:
-            _take_medians(
-                images, good, y, numbers, sum_inverse, median_factors, image, variance, out
+            _add_refused(
+                variances[k, y], masks[k, y], weight, has[k, y], good[k, y], propagated, refused
             )
+        for p in range(propagated.size):
+            for x in range(nx):
+                flags[x] |= propagated[p] if refused[p, x] > propagate_from * sums[_ALL, x] else 0
+        _finish_row(sums, numbers, flags, bits, image[out], variance[out], mask[out], count[out])
+        if median_factors.size:
+            inverse = sums[_INVERSE]
+            _take_medians(images, good, y, numbers, inverse, median_factors, image, variance, out)
 
 
 @compiled
