@@ -354,6 +354,16 @@ _MATCH = (
 )
 
 
+def _refuse_unused(ctx: click.Context, names: Sequence[str]) -> None:
+    """Refuse options of a match on the command line where nothing is matched."""
+    from click.core import ParameterSource
+
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} does nothing without --psf-matched.", ctx)
+
+
 def matching_options(function: F) -> F:
     """Add the options of PSF-matched warps, which the command gets as ``matching``."""
     groups = _SELECTION + _MODEL + _MATCH
@@ -374,6 +384,8 @@ def matching_options(function: F) -> F:
                 "--output is for one product; give --output-dir for --direct with --psf-matched.",
                 ctx,
             )
+        if not matched:
+            _refuse_unused(ctx, ["model_fwhm", *names])
         if len(values["cell"]) > 2 or not values["cell"]:
             raise click.UsageError("--cell is one size, or NX,NY.", ctx)
         matching = Matching(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skytool.cli.stage_files import Product, Unit, run_units
-from skytool.errors import NothingToDoError, SkytoolError, SkytoolWarning
+from skytool.errors import IncompatibleError, NothingToDoError, SkytoolError, SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,7 +109,14 @@ def warp_units(
     failures: list[Unit[Any]] = []
     sources = _sources(inputs, reading, run, failures)
     keys = () if group_by == ("none",) else group_by
-    visits = group_visits(sources, keys=keys, single=destination.output is not None)
+    one = destination.output is not None
+    visits = group_visits(sources, keys=keys, single=one and keys is None)
+    if one and len(visits) > 1:
+        names = ", ".join(visit.name for visit in visits)
+        raise IncompatibleError(
+            f"the inputs are {len(visits)} visits by {','.join(group_by or ())}: {names}.",
+            hint="Give --output-dir for a warp of each.",
+        )
     grid = target.grid([_footprint(source) for source in sources] if target.auto else ())
     shared = {
         "grid": grid,
@@ -157,25 +164,28 @@ def _config(settings: dict[str, Any]) -> WarpConfig:
     except ValueError as error:
         raise click.UsageError(f"{error}.", ctx) from error
     if config.takes_areas:
-        _refuse_unused(("mask_kernel", "oversample", "pixel_area"), config.kernel, ctx)
+        unused = ("mask_kernel", "oversample", "pixel_area")
+        _refuse_unused(unused, f"with --kernel {config.kernel}", ctx)
+    if not config.noise:
+        _refuse_unused(("noise_variance",), "without --noise", ctx)
     return config
 
 
-def _refuse_unused(names: Sequence[str], kernel: str, ctx: click.Context) -> None:
-    """Refuse options of the command line that a kernel has no use for."""
+def _refuse_unused(names: Sequence[str], why: str, ctx: click.Context) -> None:
+    """Refuse options of the command line that have no use."""
     from click.core import ParameterSource
 
     for name in names:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} does nothing with --kernel {kernel}.", ctx)
+            raise click.UsageError(f"--{option} does nothing {why}.", ctx)
 
 
 def _oversample(text: str, ctx: click.Context) -> int | None:
     """Return the samples per axis, None for ``auto``."""
     if text == "auto":
         return None
-    if not text.isdigit() or not 1 <= int(text) <= 16:
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text) <= 16:
         raise click.UsageError(f"--oversample {text} must be auto, or 1 to 16.", ctx)
     return int(text)
 
