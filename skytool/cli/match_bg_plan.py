@@ -254,20 +254,12 @@ class Plan:
         """Return what changes whenever the product of an exposure may change."""
         from skytool.models.provenance import fingerprint
 
-        decided = self.settings["mode"] == "reference" and self.reference is not None
         named = self.settings["reference"] or self.settings["ref_warp_visit"]
-        involved = [visit, self.reference] if decided and named else [*self.visits, self.reference]
-        sums = [
-            self._digest(member.source)
-            for one in involved
-            if one is not None
-            for member in one.members
-        ]
-        offsets = self.settings["offsets"]
-        if offsets is not None:
-            from skytool.io.fits import content_key
-
-            sums.append(content_key(offsets))
+        involved = list(self.visits)  # all of them decide on the reference, or on the solution
+        if named and self.settings["mode"] == "reference" and self.reference is not None:
+            involved = [visit, self.reference]
+        sums = [self._digest(member.source) for one in involved for member in one.members]
+        sums.append(repr(sorted(self.offsets.items())))
         return fingerprint(sums, self.records)
 
     def _digest(self, source: Any) -> str:
