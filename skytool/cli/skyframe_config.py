@@ -152,6 +152,7 @@ def _objects(settings: dict[str, Any]) -> MaskObjectsConfig:
         grow=lists[2],
         n_iter=settings["detect_iter"] if settings["do_mask_objects"] else 0,
         background_bin_size=settings["detect_bin_size"],
+        background_cells=settings["detect_cells"],
         background_clip=settings["detect_clip"],
         noise=settings["detect_noise"],
         n_sigma_for_kernel=settings["detect_kernel"],

@@ -174,6 +174,12 @@ def object_options(function: F) -> F:
                 help="Cells of the sky that objects stand on [pixel].",
             ),
             click.option(
+                "--detect-cells",
+                type=click.IntRange(min=1),
+                default=4,
+                help="Least number of these cells along each axis.",
+            ),
+            click.option(
                 "--detect-clip",
                 type=POSITIVE,
                 default=3.0,

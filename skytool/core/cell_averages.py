@@ -35,8 +35,8 @@ def averages_of_surface(
     Returns
     -------
     averages : ndarray of float64, shape (n_y, n_x)
-        By eight points along each axis, which for cubic curves leaves an error of some 1e-4 of the
-        difference between average and value.
+        By eight points along each axis, which leaves an error of one part in 64 of the difference
+        between average and value.
     """
     points = [_points(edges) for edges in (grid.y_edges, grid.x_edges)]
     surface = interpolate_outer(

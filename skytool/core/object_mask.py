@@ -51,6 +51,8 @@ class DetectionRule:
         Sizes, the smallest first; each is searched for in what is left by those before.
     background_size : float
         Side of the cells of the sky that is taken off first [pixel].
+    min_cells : int
+        Least number of these cells along each axis: with fewer they could not follow a slope.
     iterations : int
         Rounds, each with a sky measured without the objects of the one before.
     clip : Clip, optional
@@ -67,6 +69,7 @@ class DetectionRule:
 
     scales: tuple[DetectionScale, ...]
     background_size: float = 512.0
+    min_cells: int = 4
     iterations: int = 2
     clip: Clip | None = None
     style: InterpolationStyle = InterpolationStyle.AKIMA_SPLINE
@@ -141,14 +144,16 @@ def find_objects(
 
 def _sky(blocks: Blocks, rule: DetectionRule) -> tuple[NDArray[np.floating], float]:
     """Return the smooth sky in every block, and the typical noise of a pixel."""
-    coarse = blocks.regrouped(rule.background_size)
+    sides = blocks.grid.image_shape
+    size = min(rule.background_size, min(sides) / rule.min_cells)
+    coarse = blocks.regrouped(size)
     cells = block_statistics(coarse, clip=rule.clip)
     noise = cells.noise[np.isfinite(cells.noise)]
     typical = float(np.median(noise)) if noise.size else math.inf
     if not np.isfinite(cells.value).any():  # everything is covered: the sky is what there is
         return np.full(blocks.shape, np.nanmedian(blocks.mean)), typical
     interpolation = InterpolationRule(
-        rule.style, extrapolation=Extrapolation.LINEAR, reach=rule.background_size / 2
+        rule.style, extrapolation=Extrapolation.LINEAR, reach=size / 2
     )
     grid = blocks.grid
     return (

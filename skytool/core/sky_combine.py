@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / (sqrt(2) erfinv(1/2)), for a normal distribution
+_MAD_SQUARED_ERROR = 2.33  # standard error of the squared one, times the root of the number
 _FEW = 20
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +84,17 @@ def combine_by_errors(
     variance = np.where(good, errors, 1.0) ** 2
     count = good.sum(axis=0).astype(np.float64)
     center = masked_median(values, good)
-    variance = variance * _excess(values - center, variance, good, count)[:, None]
-    weights = good / variance
-    if statistic is Statistic.MEDIAN:
-        kept = good
-    else:
-        kept = _unrejected(values, weights, variance, good, center, clip, statistic)
-    weights = weights * kept
+    kept = good
+    for _ in range(_ROUNDS):
+        if statistic is Statistic.MEANCLIP:
+            kept = _unrejected(values, variance, good, center, clip)
+        excess = _excess(values, variance, kept)
+        variance = variance * excess[:, None]
+        if (excess == 1).all():
+            break
+    if statistic is Statistic.MEANCLIP:
+        kept = _unrejected(values, variance, good, center, clip)
+    weights = kept / variance
     total = weights.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (weights * values).sum(axis=0) / total
@@ -178,45 +184,52 @@ def masked_median(values: NDArray[np.floating], good: NDArray[np.bool_]) -> Floa
     )
 
 
-def _excess(residuals: Floats, variance: Floats, good: NDArray[np.bool_], count: Floats) -> Floats:
-    """Return by what factor each exposure's residuals exceed their variance; at least 1."""
-    share = 1 - 1 / np.maximum(count, 2)  # residuals from a mean of n values scatter by less
-    factors = np.ones(len(residuals))
-    for i, (residual, expected, used) in enumerate(zip(residuals, variance, good, strict=True)):
-        shared = used & (count > 1)
-        if shared.sum() >= _FEW:
-            ratio = np.abs(residual[shared]) / np.sqrt(expected[shared] * share[shared])
-            factors[i] = max((_MAD_TO_SIGMA * float(np.median(ratio))) ** 2, 1.0)
+def _from_others(
+    values: Floats, variance: Floats, kept: NDArray[np.bool_]
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return differences from the mean of the other kept values, their variance, and where there are any."""
+    weights = kept / variance
+    total = weights.sum(axis=0)
+    rest = total - weights
+    some = rest > 1e-9 * np.maximum(total, 1 / variance)  # what is left by rounding is no weight
+    sums = (weights * values).sum(axis=0) - weights * values
+    others = np.divide(sums, rest, out=values.copy(), where=some)
+    return (
+        values - others,
+        variance + np.divide(1.0, rest, out=np.zeros_like(rest), where=some),
+        some,
+    )
+
+
+def _excess(values: Floats, variance: Floats, kept: NDArray[np.bool_]) -> Floats:
+    """Return by what factor each exposure's scatter exceeds its variance: 1 unless significantly."""
+    difference, expected, some = _from_others(values, variance, kept)
+    factors = np.ones(len(values))
+    for i, used in enumerate(kept & some):
+        if used.sum() >= _FEW:
+            ratio = np.abs(difference[i, used]) / np.sqrt(expected[i, used])
+            factor = (_MAD_TO_SIGMA * float(np.median(ratio))) ** 2
+            noise = _MAD_SQUARED_ERROR / math.sqrt(used.sum())
+            factors[i] = factor if factor > 1 + 3 * noise else 1.0
     return factors
 
 
 def _unrejected(
     values: Floats,
-    weights: Floats,
     variance: Floats,
     good: NDArray[np.bool_],
     center: Floats,
     clip: Clip,
-    statistic: Statistic,
 ) -> NDArray[np.bool_]:
     """Return which values agree with the others."""
-    if statistic is Statistic.MEAN:
-        return good
     count = good.sum(axis=0)
-    median_variance = np.sum(np.where(good, variance, 0), axis=0) / np.maximum(count, 1) ** 2
-    allowed = clip.sigma**2 * (variance + 0.5 * math.pi * median_variance)
+    mean_variance = np.sum(np.where(good, variance, 0), axis=0) / np.maximum(count, 1) ** 2
+    allowed = clip.sigma**2 * (variance + 0.5 * math.pi * mean_variance)
     kept = good & ((values - center) ** 2 <= allowed)
     for _ in range(clip.iterations):
-        used = weights * kept
-        rest = used.sum(axis=0) - used
-        with np.errstate(invalid="ignore", divide="ignore"):
-            others = ((used * values).sum(axis=0) - used * values) / rest
-            noise = ((used**2 * variance).sum(axis=0) - used**2 * variance) / rest**2
-        alone = ~(rest > 1e-9 * np.maximum(used.sum(axis=0), used))
-        difference = np.where(alone, 0.0, values - others)
-        noise = np.where(alone, 0.0, noise)
-        again = good & (difference**2 <= clip.sigma**2 * (variance + np.maximum(noise, 0.0)))
-        again &= ~alone | kept
+        difference, expected, some = _from_others(values, variance, kept)
+        agrees = difference**2 <= clip.sigma**2 * expected
+        again = good & np.where(some, agrees, kept)
         if np.array_equal(again, kept):
             break
         kept = again

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / (sqrt(2) erfinv(1/2)), for a normal distribution
+_FAR_OFF = 4.0
+_FIT_ROUNDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +116,13 @@ def solve_sky(detectors: Sequence[SkyCells], rule: SolveRule) -> SkySolution:
     AlgorithmError
         If the level of an exposure is not positive.
     """
-    levels, slopes = _first_levels(detectors)
-    solution = _combined(detectors, levels, slopes, rule)
+    flat = np.zeros(sum(len(cells.terms) for cells in detectors))
+    levels, slopes = _fit_exposures(detectors, flat)
+    # Levels from incomplete exposures are not good enough yet to reject anything by.
+    solution = _combined(detectors, levels, slopes, replace(rule, statistic=Statistic.MEDIAN))
     for _ in range(rule.max_iterations):
-        levels, slopes = _fit_exposures(detectors, solution)
+        pattern = np.concatenate([each.value for each in solution.pattern])
+        levels, slopes = _fit_exposures(detectors, pattern)
         new = _combined(detectors, levels, slopes, rule)
         change = _largest_change(solution, new)
         solution = new
@@ -165,21 +170,6 @@ def _largest_change(old: SkySolution, new: SkySolution) -> float:
     return largest
 
 
-def _first_levels(detectors: Sequence[SkyCells]) -> tuple[Floats, Floats]:
-    """Fit level and smooth terms to every exposure, as if there were no pattern."""
-    n_exposures, n_terms = len(detectors[0].values), detectors[0].terms.shape[1]
-    levels, slopes = np.empty(n_exposures), np.empty((n_exposures, n_terms))
-    for i in range(n_exposures):
-        values = np.concatenate([cells.values[i] for cells in detectors])
-        good = np.isfinite(values)
-        terms = np.concatenate([cells.terms for cells in detectors])[good]
-        design = np.column_stack([np.ones(len(terms)), terms])
-        fit = _robust_fit(design, values[good])
-        levels[i], slopes[i] = fit[0], fit[1:]
-    _check_levels(levels)
-    return levels, slopes
-
-
 def _check_levels(levels: Floats) -> None:
     for i, level in enumerate(levels):
         if not level > 0:
@@ -189,26 +179,27 @@ def _check_levels(levels: Floats) -> None:
             )
 
 
-def _robust_fit(design: Floats, values: Floats) -> Floats:
-    """Return least squares after rejection of what lies 3 robust deviations off."""
+def _robust_fit(design: Floats, values: Floats, errors: Floats) -> Floats:
+    """Return the weighted fit without what lies far off for its error and for the others."""
     kept = np.ones(len(values), np.bool_)
     fit = np.full(design.shape[1], np.nan)
-    for _ in range(5):
+    for _ in range(_FIT_ROUNDS):
         if kept.sum() < 2 * design.shape[1]:
             break
-        part = design[kept]
-        fit = np.linalg.lstsq(part.T @ part, part.T @ values[kept], rcond=1e-12)[0]
-        residual = values - design @ fit
-        center = np.median(residual[kept])
-        spread = _MAD_TO_SIGMA * np.median(np.abs(residual[kept] - center))
-        again = np.abs(residual - center) <= 3 * spread
-        if not spread > 0 or np.array_equal(again, kept):
+        part, weights = design[kept], 1 / errors[kept] ** 2
+        normal, right = part.T @ (weights[:, None] * part), part.T @ (weights * values[kept])
+        fit = np.linalg.lstsq(normal, right, rcond=1e-12)[0]
+        deviation = (values - design @ fit) / errors
+        center = np.median(deviation[kept])
+        spread = _MAD_TO_SIGMA * np.median(np.abs(deviation[kept] - center))
+        again = np.abs(deviation - center) <= _FAR_OFF * max(float(spread), 1.0)
+        if np.array_equal(again, kept):
             break
         kept = again
     if not np.isfinite(fit).all():
         fit = np.zeros(design.shape[1])
-        fit[0] = np.median(values) if values.size else np.nan
-    return fit
+        fit[0] = np.median(values / design[:, 0]) if values.size else np.nan
+    return np.asarray(fit)
 
 
 def _combined(
@@ -266,21 +257,16 @@ def _projection(detectors: Sequence[SkyCells], pattern: Sequence[Combined]) -> F
     return np.asarray(np.linalg.lstsq(design, value[valid], rcond=None)[0][1:])
 
 
-def _fit_exposures(detectors: Sequence[SkyCells], solution: SkySolution) -> tuple[Floats, Floats]:
-    """Fit level and smooth terms of every exposure to the pattern."""
-    n_exposures, n_terms = solution.slopes.shape
-    normal = np.zeros((n_exposures, n_terms + 1, n_terms + 1))
-    right = np.zeros((n_exposures, n_terms + 1))
-    for cells, pattern in zip(detectors, solution.pattern, strict=True):
-        design = np.column_stack([1 + pattern.value, cells.terms])
-        for i in range(n_exposures):
-            used = (pattern.weights[i] > 0) & np.isfinite(pattern.value)
-            part, weights = design[used], 1 / cells.errors[i, used] ** 2
-            normal[i] += part.T @ (weights[:, None] * part)
-            right[i] += part.T @ (weights * cells.values[i, used])
+def _fit_exposures(detectors: Sequence[SkyCells], pattern: Floats) -> tuple[Floats, Floats]:
+    """Fit level and smooth terms of every exposure to the pattern of all detectors, in one row."""
+    n_exposures, n_terms = len(detectors[0].values), detectors[0].terms.shape[1]
+    design = np.column_stack([1 + pattern, np.concatenate([cells.terms for cells in detectors])])
     levels, slopes = np.empty(n_exposures), np.empty((n_exposures, n_terms))
     for i in range(n_exposures):
-        fit = np.linalg.lstsq(normal[i], right[i], rcond=1e-12)[0]
+        values = np.concatenate([cells.values[i] for cells in detectors])
+        errors = np.concatenate([cells.errors[i] for cells in detectors])
+        good = np.isfinite(values) & np.isfinite(pattern) & np.isfinite(errors) & (errors > 0)
+        fit = _robust_fit(design[good], values[good], errors[good])
         levels[i], slopes[i] = fit[0], fit[1:]
     _check_levels(levels)
     return levels, slopes

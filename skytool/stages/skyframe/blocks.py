@@ -199,6 +199,7 @@ def detection_rule(config: MaskObjectsConfig) -> DetectionRule:
     return DetectionRule(
         scales=tuple(DetectionScale(*scale) for scale in scales),
         background_size=config.background_bin_size,
+        min_cells=config.background_cells,
         iterations=config.n_iter,
         clip=Clip(config.background_clip),
         min_pixels=config.min_pixels,

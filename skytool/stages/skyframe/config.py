@@ -62,6 +62,8 @@ class MaskObjectsConfig:
         Rounds, each with a sky measured without the objects of the one before; 0 seeks none.
     background_bin_size : float
         Size of the cells of this sky [pixel].
+    background_cells : int
+        Least number of these cells along each axis.
     background_clip : float
         Clipping in these cells [sigma].
     noise : {"scatter", "variance"}
@@ -84,6 +86,7 @@ class MaskObjectsConfig:
     grow: tuple[float, ...] = (4.0, 8.0)
     n_iter: int = 2
     background_bin_size: float = 512.0
+    background_cells: int = 4
     background_clip: float = 3.0
     noise: Literal["scatter", "variance"] = "scatter"
     n_sigma_for_kernel: float = 7.0
