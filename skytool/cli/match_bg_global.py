@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skytool.cli.match_bg_tasks import Visit
     from skytool.cli.stage_files import Unit
     from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.overlap_solve import OverlapSolution, PairCells
     from skytool.stages.match_bg import BackgroundFit
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,38 @@ def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         fit_of(i, solution, pairs, visits[0].frame_shape, config, fixed=plan.offsets)
         for i in range(len(visits))
     ]
+    _describe(plan, pairs, solution)
+    out = []
+    for unit in units:
+        if not isinstance(unit.task, MatchTask):
+            out.append(unit)
+            continue
+        i = plan.numbers[unit.task.visit.name]
+        anchor = solution.anchors[int(solution.components[i])]
+        partner = partner_of(i, pairs, anchor)
+        facts = {
+            "group": int(solution.components[i]),
+            "anchor": visits[anchor].name if anchor >= 0 else None,
+            "pairs": sum(i in (pair.first, pair.second) for pair in pairs),
+            "orders_compared": solution.scores.tolist(),
+            **plan.costs(choice, i),
+        }
+        values = {"is_reference": i == anchor or partner is None, "fit": fits[i], "facts": facts}
+        if partner is None:
+            task = plan.task(visits[i], None, [], **values)
+        else:
+            other = visits[partner]
+            records = plan.reference_records(other)
+            surface = _surface(fits[partner], other.frame_shape)
+            task = plan.task(visits[i], other, records, correction=surface, **values)
+        out.append(replace(unit, task=task))
+    return out
+
+
+def _describe(plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution) -> None:
+    """Say how the solution went, and warn of exposures without a part in it."""
+    from skytool.cli.match_bg_plan import warn_alone
+
     _log.info(
         "%d pairs in %d groups, order %d, reduced chi2 %.4g",
         len(pairs),
@@ -65,36 +98,8 @@ def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         solution.order,
         solution.chi2 / max(solution.dof, 1),
     )
-    from skytool.cli.match_bg_plan import warn_alone
-
     linked = {i for pair in pairs for i in (pair.first, pair.second)}
-    warn_alone([visit.name for i, visit in enumerate(visits) if i not in linked])
-    out = []
-    for unit in units:
-        if not isinstance(unit.task, MatchTask):
-            out.append(unit)
-            continue
-        i = plan.numbers[unit.task.visit.name]
-        group = int(solution.components[i])
-        anchor = solution.anchors[group]
-        partner = partner_of(i, pairs, anchor)
-        task = plan.task(
-            visits[i],
-            None if partner is None else visits[partner],
-            [] if partner is None else plan.reference_records(visits[partner]),
-            is_reference=i == anchor or partner is None,
-            correction=None if partner is None else _surface(fits[partner], visits[0].frame_shape),
-            fit=fits[i],
-            facts={
-                "group": group,
-                "anchor": visits[anchor].name if anchor >= 0 else None,
-                "pairs": sum(i in (pair.first, pair.second) for pair in pairs),
-                "orders_compared": solution.scores.tolist(),
-                **plan.costs(choice, i),
-            },
-        )
-        out.append(replace(unit, task=task))
-    return out
+    warn_alone([visit.name for i, visit in enumerate(plan.visits) if i not in linked])
 
 
 def _alone(plan: Plan, unit: Unit[Any]) -> Unit[Any]:

@@ -1,18 +1,18 @@
 """Backgrounds of exposures of one field made common."""
 
+from skytool.stages.match_bg.background_fit import BackgroundFit
 from skytool.stages.match_bg.config import BAD_PLANES, EXTRAPOLATED, MatchConfig
-from skytool.stages.match_bg.fitting import BackgroundFit, no_background
+from skytool.stages.match_bg.fitting import no_background
 from skytool.stages.match_bg.frames import Frame, common_frame
 from skytool.stages.match_bg.overlaps import Overlapping, fit_of, pair_cells, partner_of, solve
+from skytool.stages.match_bg.quality import MatchQuality, check_quality
 from skytool.stages.match_bg.selection import best_reference, figures_of
 from skytool.stages.match_bg.stage import (
     STAGE,
     Match,
     MatchedPiece,
-    MatchQuality,
     Piece,
     Reference,
-    check_quality,
     reference_for,
     unchanged,
 )

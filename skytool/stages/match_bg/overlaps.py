@@ -22,7 +22,7 @@ from skytool.core.overlap_solve import (
 )
 from skytool.core.polynomial_match import fit_polynomial
 from skytool.errors import AlgorithmError
-from skytool.stages.match_bg.fitting import BackgroundFit
+from skytool.stages.match_bg.background_fit import BackgroundFit
 from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
 from skytool.stages.match_bg.prepared import difference, prepare
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,12 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.core.difference_cells import ImagePiece
-from skytool.core.match_kernels import squared_residuals
-from skytool.core.statistics import sample_statistics
-from skytool.errors import AlgorithmError, NothingToDoError
+from skytool.errors import NothingToDoError
 from skytool.models.background import BackgroundLayer, BackgroundModel, ConstantBackground
 from skytool.stages.match_bg.config import EXTRAPOLATED
-from skytool.stages.match_bg.fitting import BackgroundFit, fit_background, given_background
+from skytool.stages.match_bg.fitting import fit_background, given_background
 from skytool.stages.match_bg.prepared import (
     Difference,
     PreparedPiece,
@@ -23,6 +20,7 @@ from skytool.stages.match_bg.prepared import (
     prepare,
     quality_step,
 )
+from skytool.stages.match_bg.quality import MatchQuality, combined_quality, left_over
 from skytool.stages.match_bg.reporting import measured_correlation
 
 if TYPE_CHECKING:
@@ -34,11 +32,10 @@ if TYPE_CHECKING:
     from skytool.core.windows import Window
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
+    from skytool.stages.match_bg.background_fit import BackgroundFit
     from skytool.stages.match_bg.config import MatchConfig
 
 STAGE = "match-bg"
-
-_STRIP = 256  # rows [pixel]
 
 
 class Piece(NamedTuple):
@@ -99,33 +96,6 @@ class Reference:
                 # A slice would keep the whole plane alive.
                 self._held[k] = replace(prepared, variance=prepared.variance.copy())
         return [self._held[k] for k in wanted]
-
-
-@dataclass(frozen=True)
-class MatchQuality:
-    """How well a match did on the pixels.
-
-    Parameters
-    ----------
-    fit_rms : float
-        Root mean square of the misfit of the cells [unit of image].
-    matched_mse : float
-        Mean square of the matched difference over good pixels [unit of image squared].
-    diff_variance : float
-        Typical variance of a pixel of the difference [unit of image squared].
-    n_pixels : int
-        Number of good pixels.
-    """
-
-    fit_rms: float
-    matched_mse: float
-    diff_variance: float
-    n_pixels: int
-
-    @property
-    def ratio(self) -> float:
-        """Mean square over variance: one where nothing but noise is left."""
-        return self.matched_mse / self.diff_variance if self.diff_variance > 0 else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,10 +209,10 @@ class Match:
     def quality(self, fit: BackgroundFit) -> MatchQuality:
         """Measure what a model leaves of the difference."""
         sums = [
-            _left_over(found, fit.model.piece(found.window), self.config)
+            left_over(found, fit.model.piece(found.window), self.config)
             for _, found in self.differences()
         ]
-        return _combined(sums, fit)
+        return combined_quality(sums, fit)
 
     def matched(self, fit: BackgroundFit) -> Iterator[tuple[MatchedPiece, MatchQuality]]:
         """Add the model piece by piece.
@@ -261,105 +231,20 @@ class Match:
             model = fit.model.piece(found.window)
             spread = _spread(fit, found.window, self.config)
             # The memory of the difference takes up the result, strip by strip.
-            sums = _left_over(found, model, self.config, add_to=exposure.image, scale=self.scale)
+            sums = left_over(found, model, self.config, add_to=exposure.image, scale=self.scale)
             self._held = None
             matched = _exposure(exposure, found.image, outside, spread, self.scale)
             layer = BackgroundLayer(model, operation="ADD", stage=STAGE)
             is_new = EXTRAPOLATED in set(matched.mask.bits) - set(exposure.mask.bits)
             new_plane = EXTRAPOLATED if is_new else ""
             result = MatchedPiece(matched, layer, self.scale, spread, new_plane)
-            yield result, _combined([sums], fit)
+            yield result, combined_quality([sums], fit)
 
 
 def unchanged(exposure: Exposure) -> MatchedPiece:
     """Return the reference, or an exposure that is alone: matched by nothing."""
     layer = BackgroundLayer(ConstantBackground(0.0), operation="ADD", stage=STAGE)
     return MatchedPiece(exposure, layer)
-
-
-def check_quality(quality: MatchQuality, config: MatchConfig, *, name: str) -> None:
-    """Refuse a match that is worse than the settings allow.
-
-    Raises
-    ------
-    AlgorithmError
-        If the ratio or the misfit is larger than its limit, or not a number.
-    """
-    facts = {
-        "fit_rms": quality.fit_rms,
-        "matched_mse": quality.matched_mse,
-        "diff_variance": quality.diff_variance,
-        "ratio": quality.ratio,
-    }
-    if config.max_ratio is not None and not quality.ratio <= config.max_ratio:
-        raise AlgorithmError(
-            f"{name}: the matched difference has {quality.ratio:.4g} times its variance, more "
-            f"than {config.max_ratio:g}.",
-            hint="Look for unmasked sources and a background that is not additive; --max-ratio "
-            "sets the limit.",
-            **facts,
-        )
-    if config.max_rms is not None and not quality.fit_rms <= config.max_rms:
-        raise AlgorithmError(
-            f"{name}: the model misses its cells by {quality.fit_rms:.4g}, more than "
-            f"{config.max_rms:g}.",
-            hint="Choose a higher --order or a smaller --bin-size; --max-rms sets the limit.",
-            **facts,
-        )
-
-
-class _LeftOver(NamedTuple):
-    """Sums over the good pixels of a piece."""
-
-    n_pixels: int
-    squares: float
-    variance: float
-    n_sampled: int
-
-
-def _left_over(
-    found: Difference,
-    model: BackgroundModel,
-    config: MatchConfig,
-    *,
-    add_to: NDArray[np.float32] | None = None,
-    scale: float = 1.0,
-) -> _LeftOver:
-    """Return what a model leaves; with `add_to` the difference is replaced by the matched image."""
-    sample = found.variance
-    flags = found.bad[:: found.step]
-    variance = sample_statistics(sample, flags, clip=config.quality_clip)
-    count, squares = 0, 0.0
-    shape = found.window.shape
-    for start in range(0, shape[0], _STRIP):
-        rows = slice(start, min(start + _STRIP, shape[0]))
-        surface = model.evaluate(shape, rows=rows)
-        if not np.isfinite(surface[:: max(_STRIP - 1, 1)]).all():
-            raise AlgorithmError("the model of the background has no value in places")
-        n, total = squared_residuals(found.image[rows], found.bad[rows], surface)
-        count += n
-        squares += total
-        if add_to is not None:
-            if scale != 1.0:
-                np.multiply(add_to[rows], np.float32(scale), out=found.image[rows])
-                found.image[rows] += surface
-            else:
-                np.add(add_to[rows], surface, out=found.image[rows])
-    return _LeftOver(count, squares, variance.clip_mean, variance.count)
-
-
-def _combined(pieces: Sequence[_LeftOver], fit: BackgroundFit) -> MatchQuality:
-    """Return the quality of a match from its pieces."""
-    count = sum(piece.n_pixels for piece in pieces)
-    sampled = sum(piece.n_sampled for piece in pieces)
-    known = [piece for piece in pieces if piece.n_sampled]
-    total = sum(piece.variance * piece.n_sampled for piece in known)
-    return MatchQuality(
-        fit_rms=fit.fit_rms,
-        matched_mse=sum(piece.squares for piece in pieces) / count if count else math.nan,
-        diff_variance=total / sampled if sampled else math.nan,
-        n_pixels=count,
-    )
 
 
 def _spread(fit: BackgroundFit, window: Window, config: MatchConfig) -> BackgroundModel | None:
