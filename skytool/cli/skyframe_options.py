@@ -133,84 +133,85 @@ block_option = click.option(
 )
 
 
+_OBJECT_OPTIONS = [
+    click.option(
+        "--do-mask-objects/--no-do-mask-objects",
+        default=True,
+        help="Seek objects beyond those that are flagged already.",
+    ),
+    click.option(
+        "--detect-sigma",
+        type=CommaList(POSITIVE),
+        default="3,12",
+        help="Gaussians that smooth the image, the narrowest first; objects of each size "
+        "are sought in what is left by those before [pixel].",
+    ),
+    click.option(
+        "--detect-threshold",
+        type=CommaList(POSITIVE),
+        default="4,5",
+        help="Threshold for each of them [sigma].",
+    ),
+    click.option(
+        "--grow",
+        type=CommaList(click.FloatRange(min=0)),
+        default="4,8",
+        help="Radius by which objects grow, for each of them [pixel].",
+    ),
+    click.option(
+        "--detect-iter",
+        type=click.IntRange(min=1),
+        default=2,
+        help="Rounds of measuring the sky and seeking objects.",
+    ),
+    click.option(
+        "--detect-bin-size",
+        type=click.FloatRange(min=4),
+        default=512.0,
+        help="Cells of the sky that objects stand on [pixel].",
+    ),
+    click.option(
+        "--detect-cells",
+        type=click.IntRange(min=1),
+        default=4,
+        help="Least number of these cells along each axis.",
+    ),
+    click.option(
+        "--detect-clip",
+        type=POSITIVE,
+        default=3.0,
+        help="Clipping in these cells [sigma].",
+    ),
+    click.option(
+        "--detect-noise",
+        type=choice("scatter", "variance"),
+        default="scatter",
+        help="Noise from the scatter of the image, or from its variance.",
+    ),
+    click.option(
+        "--detect-kernel",
+        type=POSITIVE,
+        default=7.0,
+        help="Full width of the Gaussians [sigma].",
+    ),
+    click.option(
+        "--min-pixels",
+        type=click.IntRange(min=1),
+        default=1,
+        help="Least number of connected blocks in an object.",
+    ),
+    click.option(
+        "--search-border/--no-search-border",
+        default=True,
+        help="Search also where the Gaussian does not fit into the image; otherwise leave "
+        "that out.",
+    ),
+]
+
+
 def object_options(function: F) -> F:
     """Add the options that say how objects are found."""
-    return with_options(
-        [
-            click.option(
-                "--do-mask-objects/--no-do-mask-objects",
-                default=True,
-                help="Seek objects beyond those that are flagged already.",
-            ),
-            click.option(
-                "--detect-sigma",
-                type=CommaList(POSITIVE),
-                default="3,12",
-                help="Gaussians that smooth the image, the narrowest first; objects of each size "
-                "are sought in what is left by those before [pixel].",
-            ),
-            click.option(
-                "--detect-threshold",
-                type=CommaList(POSITIVE),
-                default="4,5",
-                help="Threshold for each of them [sigma].",
-            ),
-            click.option(
-                "--grow",
-                type=CommaList(click.FloatRange(min=0)),
-                default="4,8",
-                help="Radius by which objects grow, for each of them [pixel].",
-            ),
-            click.option(
-                "--detect-iter",
-                type=click.IntRange(min=1),
-                default=2,
-                help="Rounds of measuring the sky and seeking objects.",
-            ),
-            click.option(
-                "--detect-bin-size",
-                type=click.FloatRange(min=4),
-                default=512.0,
-                help="Cells of the sky that objects stand on [pixel].",
-            ),
-            click.option(
-                "--detect-cells",
-                type=click.IntRange(min=1),
-                default=4,
-                help="Least number of these cells along each axis.",
-            ),
-            click.option(
-                "--detect-clip",
-                type=POSITIVE,
-                default=3.0,
-                help="Clipping in these cells [sigma].",
-            ),
-            click.option(
-                "--detect-noise",
-                type=choice("scatter", "variance"),
-                default="scatter",
-                help="Noise from the scatter of the image, or from its variance.",
-            ),
-            click.option(
-                "--detect-kernel",
-                type=POSITIVE,
-                default=7.0,
-                help="Full width of the Gaussians [sigma].",
-            ),
-            click.option(
-                "--min-pixels",
-                type=click.IntRange(min=1),
-                default=1,
-                help="Least number of connected blocks in an object.",
-            ),
-            click.option(
-                "--search-border/--no-search-border",
-                default=True,
-                help="Search also where the Gaussian does not fit into the image; otherwise leave "
-                "that out.",
-            ),
-        ]
-    )(function)
+    return with_options(_OBJECT_OPTIONS)(function)
 
 
 def background_options(prefix: str, what: str, **defaults: Any) -> Callable[[F], F]:
