@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EVERYWHERE = (-math.inf, math.inf)
 _X_Y, _XX_XY_YY = (1, 2), (3, 4, 5)  # places of the terms of degree 1 and 2
 _SAME_ERROR = 0.01  # relative change of an error that is none
-_LEAST_LEFT = 0.01  # of a variance
+_LEAST_LEFT = 1e-4  # of a variance
 _MARGIN = 0.01  # of a range: what a polynomial may do between the points looked at
 
 
@@ -204,6 +204,7 @@ def _without_slope(cells: CellStatistics, basis: Floats, model: ChebyshevModel) 
         (model.evaluate(y=rows, x=columns + 0.5) - model.evaluate(y=rows, x=columns - 0.5)) * nx / 2
     )
     slope = slope_y**2 * spreads[0] + slope_x**2 * spreads[1] + 2 * slope_y * slope_x * spreads[2]
+    slope *= cells.kept / np.maximum(cells.kept - 1, 1)  # as the variance of a sample counts
     with np.errstate(invalid="ignore", divide="ignore"):
         # A floor: what is left of a steep cell is the difference of two large numbers.
         left = np.maximum(cells.variance - np.where(known, slope, 0), _LEAST_LEFT * cells.variance)
@@ -278,17 +279,17 @@ def _grown(flags: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
 def _extremes(
     model: ChebyshevModel, grid: CellGrid, covered: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Return the extremes of a model at the corners, sides and middles of covered cells."""
+    """Return the extremes of a model at five points along both sides of covered cells."""
     y, x = (
-        np.sort(np.concatenate([edges - 0.5, (edges[:-1] + edges[1:]) / 2 - 0.5]))
+        np.interp(np.arange(4 * len(edges) - 3) / 4, np.arange(len(edges)), edges) - 0.5
         for edges in (grid.y_edges, grid.x_edges)
     )
     values = model.evaluate(y=y[:, None], x=x[None])
     n_y, n_x = covered.shape
     inside = [
-        values[j : j + 2 * n_y : 2, i : i + 2 * n_x : 2][covered]
-        for j in range(3)
-        for i in range(3)
+        values[j : j + 4 * n_y - 3 : 4, i : i + 4 * n_x - 3 : 4][covered]
+        for j in range(5)
+        for i in range(5)
     ]
     return float(np.min(inside)), float(np.max(inside))
 

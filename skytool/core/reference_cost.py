@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.chebyshev_fit import ChebyshevFit
+
     Floats = NDArray[np.float64]
 
 _MOST_PIXELS = 1 << 20
-_CELL = 128  # [pixel]
+_CELL = 64  # [pixel]
+_LEAST_LEFT = 1e-4  # of a variance, where a slope is taken off
 
 
 class CostKind(StrEnum):
@@ -80,9 +84,9 @@ def sky_figures(image: NDArray[np.float32], bad: NDArray[np.bool_], kind: CostKi
 
     Notes
     -----
-    The noise is the median over cells of the clipped standard deviation within a cell, the level
-    the mean of the cells, and chi-square that of a plane through their values with their errors,
-    on 3 parameters less than there are cells.
+    The noise is the median over cells of the clipped variance within a cell, without what the
+    slope of the sky gives; the level is the mean of the cells; and chi-square is that of a plane
+    through their values with their errors, on 3 parameters less than there are cells.
     """
     coverage = float(np.count_nonzero(np.isfinite(image) & ~bad))
     if not coverage:
@@ -99,12 +103,26 @@ def sky_figures(image: NDArray[np.float32], bad: NDArray[np.bool_], kind: CostKi
     )
     if not cells.valid.any():
         return NO_FIGURES
+    fit = _plane(cells.value, cells.error**2, grid.image_shape, y=cells.y, x=cells.x)
+    slope = 0.0 if fit is None else _slope_variance(fit.model, grid)
+    left = np.maximum(cells.variance - slope, _LEAST_LEFT * cells.variance)
+    share = np.divide(left, cells.variance, out=np.ones_like(left), where=cells.variance > 0)
     return SkyFigures(
-        variance=float(np.median(cells.variance[cells.valid])),
+        variance=float(np.median(left[cells.valid])),
         level=float(cells.value[cells.valid].mean()),
         coverage=coverage,
-        chi2=plane_chi2(cells.value, cells.error**2, grid),
+        chi2=_plane_chi2(cells.value, cells.error**2 * share, grid.image_shape, cells.y, cells.x),
     )
+
+
+def _slope_variance(model: ChebyshevModel, grid: CellGrid) -> float:
+    """Return what the slope of a plane adds to the variance of the pixels of a cell."""
+    (middle_y, middle_x) = (length / 2 for length in grid.image_shape)
+    sides = [float(np.median(np.diff(edges))) for edges in (grid.y_edges, grid.x_edges)]
+    at = model.evaluate(
+        y=middle_y + np.array([0, sides[0], 0]), x=middle_x + np.array([0, 0, sides[1]])
+    )
+    return float((at[1] - at[0]) ** 2 + (at[2] - at[0]) ** 2) / 12
 
 
 def plane_chi2(values: Floats, variance: Floats, grid: CellGrid) -> float:
@@ -117,18 +135,30 @@ def plane_chi2(values: Floats, variance: Floats, grid: CellGrid) -> float:
     grid : CellGrid
         The cells.
     """
-    usable = np.isfinite(values) & (variance > 0)
-    spare = int(usable.sum()) - 3
-    if spare < 1:
-        return math.nan
     y, x = np.meshgrid(grid.y_centers, grid.x_centers, indexing="ij")
+    return _plane_chi2(values, variance, grid.image_shape, y, x)
+
+
+def _plane_chi2(
+    values: Floats, variance: Floats, shape: tuple[int, int], y: Floats, x: Floats
+) -> float:
+    """Return the reduced chi-square of a plane through values at positions."""
+    spare = int(np.count_nonzero(np.isfinite(values) & (variance > 0))) - 3
+    fit = _plane(values, variance, shape, y=y, x=x) if spare > 0 else None
+    return math.nan if fit is None else fit.chi2 / spare
+
+
+def _plane(
+    values: Floats, variance: Floats, shape: tuple[int, int], *, y: Floats, x: Floats
+) -> ChebyshevFit | None:
+    """Return a plane through values at positions; None if they do not determine one."""
+    usable = np.isfinite(values) & (variance > 0)
     weights = np.divide(1.0, variance, out=np.zeros_like(values), where=usable)
-    basis = point_basis(1, grid.image_shape, y=y, x=x)
+    basis = point_basis(1, shape, y=y, x=x)
     try:
-        fit = chebyshev_fit(values, basis, order=1, shape=grid.image_shape, weights=weights)
-    except AlgorithmError:  # all cells in one line
-        return math.nan
-    return fit.chi2 / spare
+        return chebyshev_fit(values, basis, order=1, shape=shape, weights=weights)
+    except AlgorithmError:  # too few cells, or all in one line
+        return None
 
 
 def combined_figures(pieces: Sequence[SkyFigures]) -> SkyFigures:
