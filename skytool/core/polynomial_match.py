@@ -205,12 +205,26 @@ def _without_slope(cells: CellStatistics, basis: Floats, model: ChebyshevModel) 
     )
     slope = slope_y**2 * spreads[0] + slope_x**2 * spreads[1] + 2 * slope_y * slope_x * spreads[2]
     slope *= cells.kept / np.maximum(cells.kept - 1, 1)  # as the variance of a sample counts
+    own = cells.variance - np.where(known, slope, 0)
+    left = _steadied(own, np.where(known, slope, 0), cells)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # A floor: what is left of a steep cell is the difference of two large numbers.
-        left = np.maximum(cells.variance - np.where(known, slope, 0), _LEAST_LEFT * cells.variance)
         error = np.where(cells.variance > 0, cells.error * np.sqrt(left / cells.variance), 0.0)
     error = np.where(np.isnan(cells.error), np.nan, error)
     return replace(cells, variance=left, error=error)
+
+
+def _steadied(own: Floats, slope: Floats, cells: CellStatistics) -> Floats:
+    """Return what is left of the variances of cells, nearer to a typical one where a slope was large.
+
+    With a variance v of the noise and s of the slope, the difference of the variance of n pixels
+    and s scatters by ``(2 v**2 + 4 v s) / n``: by ``1 + 2 s / v`` times what it does without slope.
+    """
+    floor = _LEAST_LEFT * cells.variance
+    typical = float(np.median(own[cells.valid]))
+    if not typical > 0:
+        return np.maximum(own, floor)
+    share = 1 / (1 + 2 * np.maximum(slope, 0) / typical)
+    return np.maximum(share * own + (1 - share) * typical, floor)
 
 
 def _chosen_order(

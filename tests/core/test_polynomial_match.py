@@ -81,7 +81,8 @@ def test_the_slope_within_cells_is_no_noise(rng):
 
     assert flat.fit.reduced_chi2 == pytest.approx(1.0, abs=0.5)
     assert raw.fit.reduced_chi2 < 0.1
-    np.testing.assert_allclose(np.median(flat.cells.variance), 1.0, rtol=0.1)
+    # A slope that makes 150 times the scatter of the noise: each cell is known to twice its own.
+    np.testing.assert_allclose(np.median(flat.cells.variance), 1.0, atol=0.5)
 
 
 def test_orders_that_cells_do_not_determine_are_lowered_or_refused(rng):
