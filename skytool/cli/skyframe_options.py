@@ -149,13 +149,13 @@ _OBJECT_OPTIONS = [
     click.option(
         "--detect-threshold",
         type=CommaList(POSITIVE),
-        default="4,5",
+        default="4,4",
         help="Threshold for each of them [sigma].",
     ),
     click.option(
         "--grow",
         type=CommaList(click.FloatRange(min=0)),
-        default="4,8",
+        default="4,16",
         help="Radius by which objects grow, for each of them [pixel].",
     ),
     click.option(
@@ -173,7 +173,7 @@ _OBJECT_OPTIONS = [
     click.option(
         "--detect-cells",
         type=click.IntRange(min=1),
-        default=4,
+        default=2,
         help="Least number of these cells along each axis.",
     ),
     click.option(

@@ -69,7 +69,7 @@ class DetectionRule:
 
     scales: tuple[DetectionScale, ...]
     background_size: float = 512.0
-    min_cells: int = 4
+    min_cells: int = 2
     iterations: int = 2
     clip: Clip | None = None
     style: InterpolationStyle = InterpolationStyle.AKIMA_SPLINE

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / (sqrt(2) erfinv(1/2)), for a normal distribution
 _MAD_SQUARED_ERROR = 2.33  # standard error of the squared one, times the root of the number
+_CHI2_POOL = 8.0
 _FEW = 20
 _ROUNDS = 3
 
@@ -102,12 +103,14 @@ def combine_by_errors(
     if statistic is Statistic.MEDIAN:
         mean = np.where(count > 0, center, np.nan)
         spread = spread * np.where(count > 2, math.pi / 2, 1.0)
+    chi2 = _chi2(values, variance, weights, good, mean)
+    pooled = (np.nan_to_num(chi2, nan=1.0) * count + _CHI2_POOL) / (count + _CHI2_POOL)
     return Combined(
         value=mean,
-        variance=spread,
+        variance=spread * np.maximum(pooled, 1.0),
         count=count,
         kept=kept.sum(axis=0).astype(np.float64),
-        chi2=_chi2(values, variance, weights, good, mean),
+        chi2=chi2,
         weights=weights,
     )
 
@@ -179,9 +182,46 @@ def masked_median(values: NDArray[np.floating], good: NDArray[np.bool_]) -> Floa
     low, high = (
         np.take_along_axis(ordered, index[None], axis=0)[0] for index in (last // 2, -(-last // 2))
     )
-    return np.where(
-        count > 0, 0.5 * (np.where(count > 0, low, 0) + np.where(count > 0, high, 0)), 0
+    some = count > 0
+    return 0.5 * (np.where(some, low, 0.0) + np.where(some, high, 0.0))
+
+
+def lower_middle(values: NDArray[np.floating], fraction: float) -> Floats:
+    """Return what most values would be without those that are too high.
+
+    The light of objects only adds to the sky. A quantile below the median stays clear of it even
+    where more than half of the exposures have an object; that it lies low is made good by a shift
+    that is the same for all columns.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (m, n)
+        Values of m exposures; NaN where there is none.
+    fraction : float
+        The quantile, below 0.5.
+
+    Returns
+    -------
+    lower : ndarray of float64, shape (n,)
+        NaN where no exposure has a value.
+    """
+    good = np.isfinite(values)
+    count = good.sum(axis=0)
+    ordered = np.sort(np.where(good, values, np.inf), axis=0)
+    place = np.maximum(fraction * (count - 1), 0.0)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    low, high = (
+        np.take_along_axis(ordered, index[None], axis=0)[0].astype(np.float64)
+        for index in (below, above)
     )
+    some = count > 0
+    low, high = np.where(some, low, 0.0), np.where(some, high, 0.0)
+    lower = low + (place - below) * (high - low)
+    if not some.any():
+        return np.full(len(lower), np.nan)
+    shift = np.median((masked_median(values, good) - lower)[some])
+    return np.where(some, lower + shift, np.nan)
 
 
 def _from_others(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_CONVERGED = 1e-4
+
 
 def principal_components(
     detectors: Sequence[SkyCells], solution: SkySolution, n: int, *, iterations: int = 30
@@ -31,7 +33,7 @@ def principal_components(
     n : int
         Number of further patterns, less than the number of exposures.
     iterations : int
-        Number of alternations.
+        Most alternations; they end when strengths no longer change.
 
     Returns
     -------
@@ -59,7 +61,9 @@ def principal_components(
     for _ in range(iterations):
         found = _solve_each(strengths, weight, residual)
         strengths = _solve_each(found.T, weight.T, residual.T).T
-        strengths = _orthogonal(strengths, found)
+        before, strengths = strengths, _orthogonal(strengths, found)
+        if np.abs(np.abs(strengths) - np.abs(before)).max() < _CONVERGED:
+            break
     found = _solve_each(strengths, weight, residual)
     rms = np.sqrt(np.mean(strengths**2, axis=0))
     rms = np.where(rms > 0, rms, 1.0)

@@ -5,6 +5,7 @@ from skytool.core.sky_combine import (
     combine_by_errors,
     combine_by_scatter,
     leave_one_out,
+    lower_middle,
     masked_median,
 )
 from skytool.core.statistics import Clip, Statistic
@@ -116,3 +117,17 @@ def test_medians_of_what_is_good(rng):
 
     expected = [np.median(values[good[:, i], i]) if good[:, i].any() else 0.0 for i in range(50)]
     np.testing.assert_allclose(found, expected)
+
+
+def test_values_that_are_high_in_most_exposures_do_not_count_in_the_lower_middle(rng):
+    values = rng.normal(5.0, 0.1, (9, 2000))
+    values[rng.random(values.shape) < 0.1] += 3.0
+    values[:5, 7] += 3.0  # an object in more than half of the exposures
+    values[2, 3] = np.nan
+    values[:, 4] = np.nan
+
+    lower = lower_middle(values, 0.3)
+
+    assert abs(lower[7] - 5.0) < 0.5
+    assert np.isnan(lower[4])
+    assert np.nanmedian(lower) == pytest.approx(np.nanmedian(np.nanmedian(values, axis=0)))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_ROUNDING = float(np.finfo(np.float32).eps)  # an image without noise has this error
+
 STORED_PLANES = frozenset({"BKG", "BKGMASK", "BKGVAR"})
 """Names of extensions that hold backgrounds."""
 
@@ -281,8 +283,8 @@ class Superpixels:
         Typical noise of a pixel [unit of image].
     masked : ndarray of float64
         Fraction of the pixels without defects that objects cover.
-    kept : ndarray of float64
-        Good pixels that entered.
+    rejected : ndarray of float64
+        Fraction of the good pixels that clipping rejected.
     blocks : Blocks or None
         The blocks they were made of, where these are needed further.
     """
@@ -291,7 +293,7 @@ class Superpixels:
     error: Floats
     noise: float
     masked: Floats
-    kept: Floats
+    rejected: Floats
     blocks: Blocks | None = None
 
 
@@ -328,10 +330,10 @@ def superpixels(
     taken = cell_sums(before.count, blocks) - cells.count
     return Superpixels(
         value=cells.value,
-        error=error,
+        error=np.maximum(error, _ROUNDING * np.abs(cells.value)),
         noise=float(np.sqrt(typical)),
         masked=taken / blocks.cells.areas,
-        kept=cells.kept,
+        rejected=(cells.count - cells.kept) / np.maximum(cells.count, 1),
     )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.sky_checks import mask_overlap
-from skytool.core.sky_components import principal_components
 from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.models.keywords import common_cards
 from skytool.stages.skyframe.fit import SkyFit, fit_sky
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SAME_FIELD = 0.5  # correlation of masks
-_MANY_CELLS = 0.01
+_MANY_CELLS = 0.05
 _SIGNIFICANT = 5.0
 
 
@@ -83,7 +82,8 @@ class BuildResult:
     skipped : dict of (str, str) to str
         Visits and detectors that were not used, and why.
     mask_overlap : float
-        Mean correlation of the object masks of different visits: large if they see the same field.
+        Mean correlation of the places of objects in different visits: large if they see the same
+        field.
     filter_name : str
         Filter of all exposures; empty if unknown.
     """
@@ -128,48 +128,32 @@ def build_sky_frames(
     them: then neither is a pattern of the camera taken for an object, nor does one hide in it.
     """
     night = Night.of(inputs)
-    pixels = measure(night, config, None, seek=config.passes == 1)
-    fit = fit_sky(night, pixels, config, places)
+    pixels = measure(night, config, None, seek=config.passes == 1, cleaned=False)
+    overlap = _overlaps(pixels)
+    fit = fit_sky(night, pixels, config, places, {})
     for number in range(2, config.passes + 1):
         _log.info("pass %d of %d", number, config.passes)
-        pixels = measure(night, config, fit, seek=True)
-        fit = fit_sky(night, pixels, config, places)
-    return _result(night, pixels, fit, config)
+        pixels = measure(night, config, fit, seek=True, cleaned=number > 2)
+        fit = fit_sky(night, pixels, config, places, fit.rejected)
+    return _result(night, pixels, fit, config, overlap)
 
 
-def _result(night: Night, pixels: Pixels, fit: SkyFit, config: BuildConfig) -> BuildResult:
+def _result(
+    night: Night, pixels: Pixels, fit: SkyFit, config: BuildConfig, overlap: float
+) -> BuildResult:
     """Return the frames, and warn of what makes them doubtful."""
-    parts, strengths = _components(fit, config.components - 1)
-    frames = {
-        detector: _frame(night, fit, config, detector, part)
-        for detector, part in zip(fit.cells, parts, strict=True)
-    }
-    overlap = _mask_overlap(pixels, fit)
+    frames = {detector: _frame(night, fit, config, detector) for detector in fit.cells}
     _warn(frames, overlap, len(fit.visits))
     return BuildResult(
         frames=frames,
-        exposures=tuple(_report(fit, visit, strengths) for visit in night.visits),
+        exposures=tuple(_report(fit, visit) for visit in night.visits),
         skipped=_skipped(night, pixels, fit),
         mask_overlap=overlap,
         filter_name=night.filter_name,
     )
 
 
-def _components(fit: SkyFit, number: int) -> tuple[list[Floats], Floats]:
-    """Return the further patterns of every detector, and their strengths in every visit."""
-    if number < 1:
-        return [np.empty((0, 0)) for _ in fit.cells], np.empty((len(fit.visits), 0))
-    if number > len(fit.visits) - 2:
-        raise AlgorithmError(
-            f"{len(fit.visits)} exposures do not tell {number + 1} patterns.",
-            hint="Give more exposures or fewer --components.",
-        )
-    return principal_components(list(fit.cells.values()), fit.solution, number)
-
-
-def _frame(
-    night: Night, fit: SkyFit, config: BuildConfig, detector: str, components: Floats
-) -> SkyFrame:
+def _frame(night: Night, fit: SkyFit, config: BuildConfig, detector: str) -> SkyFrame:
     """Return the frame of a detector.
 
     Raises
@@ -191,27 +175,34 @@ def _frame(
         first.blocks,
         config,
         origin=first.origin,
-        components=components,
+        components=fit.components[detector],
         header=common_cards(night[visit, detector].header for visit in used),
         name=f"the sky frame of detector {detector}" if detector else "the sky frame",
     )
 
 
-def _mask_overlap(pixels: Pixels, fit: SkyFit) -> float:
-    """Return how alike the masks of objects are in different visits."""
-    masked = []
-    for visit in fit.visits:
-        found = [pixels.get((visit, detector)) for detector in fit.cells]
-        sizes = [cells.areas.size for cells in fit.cells.values()]
-        fractions = [
-            np.zeros(size) if each is None else each.masked.ravel()
-            for each, size in zip(found, sizes, strict=True)
-        ]
-        masked.append(np.concatenate(fractions))
-    return mask_overlap(np.array(masked))
+def _overlaps(pixels: Pixels) -> float:
+    """Return how alike the places of objects are in different visits, by their first measurement.
+
+    Objects are what is flagged, found, or stands out within superpixels.
+    """
+    detectors = list(dict.fromkeys(detector for _, detector in pixels))
+    sizes = {detector: each.value.size for (_, detector), each in pixels.items()}
+    covered = []
+    for visit in dict.fromkeys(visit for visit, _ in pixels):
+        found = [(pixels.get((visit, detector)), sizes[detector]) for detector in detectors]
+        covered.append(
+            np.concatenate(
+                [
+                    np.zeros(size) if each is None else (each.masked + each.rejected).ravel()
+                    for each, size in found
+                ]
+            )
+        )
+    return mask_overlap(np.array(covered))
 
 
-def _report(fit: SkyFit, visit: str, strengths: Floats) -> ExposureReport:
+def _report(fit: SkyFit, visit: str) -> ExposureReport:
     """Return what became of a visit."""
     if visit not in fit.visits:
         return ExposureReport(visit, math.nan, used=False, reason=fit.rejected[visit])
@@ -224,7 +215,7 @@ def _report(fit: SkyFit, visit: str, strengths: Floats) -> ExposureReport:
         slope_error=float(checks.slope_error[row]),
         correlation=float(checks.correlation[row]),
         chi2=float(checks.chi2[row]),
-        strengths=tuple(strengths[row].tolist()),
+        strengths=tuple(fit.strengths[row].tolist()),
     )
 
 
@@ -243,8 +234,8 @@ def _warn(frames: Mapping[str, SkyFrame], overlap: float, n_exposures: int) -> N
     """Warn where the light of objects may have stayed in frames."""
     if overlap > _SAME_FIELD:
         warnings.warn(
-            f"objects lie on the same pixels in different exposures (correlation of the masks "
-            f"{overlap:.2f}): what of their light is not masked stays in the sky frame. Give "
+            f"objects or sharp edges lie on the same pixels in different exposures (correlation "
+            f"{overlap:.2f}): light of objects that is not masked stays in the sky frame. Give "
             "exposures of different fields.",
             SkytoolWarning,
             stacklevel=3,

@@ -82,11 +82,11 @@ class MaskObjectsConfig:
     """
 
     detect_sigma: tuple[float, ...] = (3.0, 12.0)
-    threshold: tuple[float, ...] = (4.0, 5.0)
-    grow: tuple[float, ...] = (4.0, 8.0)
+    threshold: tuple[float, ...] = (4.0, 4.0)
+    grow: tuple[float, ...] = (4.0, 16.0)
     n_iter: int = 2
     background_bin_size: float = 512.0
-    background_cells: int = 4
+    background_cells: int = 2
     background_clip: float = 3.0
     noise: Literal["scatter", "variance"] = "scatter"
     n_sigma_for_kernel: float = 7.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.sky_checks import ExposureChecks, check_exposures
+from skytool.core.sky_components import principal_components
 from skytool.core.sky_model import SkyCells, SkySolution, SolveRule, combined_pattern, solve_sky
 from skytool.core.statistics import Clip, Statistic
 from skytool.errors import AlgorithmError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_ROUNDS = 3
 _LOST_IN_NOISE = 0.05  # of the noise of a pixel: a sky that low was subtracted
 
 
@@ -43,7 +45,11 @@ class SkyFit:
     visits : list of str
         The visits, in the order of the rows of all arrays.
     cells : dict of str to SkyCells
-        Superpixels of every detector.
+        Superpixels of every detector, less the further patterns.
+    components : dict of str to ndarray of float64, shape (n, n_cells)
+        Further patterns of every detector.
+    strengths : ndarray of float64, shape (m, n)
+        Of the further patterns in every visit, in units of its level.
     solution : SkySolution
         The fit; patterns in the order of ``cells``.
     checks : ExposureChecks
@@ -54,6 +60,8 @@ class SkyFit:
 
     visits: list[str]
     cells: dict[str, SkyCells]
+    components: dict[str, Floats]
+    strengths: Floats
     solution: SkySolution
     checks: ExposureChecks
     rejected: dict[str, str]
@@ -68,7 +76,11 @@ class SkyFit:
 
 
 def fit_sky(
-    night: Night, pixels: Pixels, config: BuildConfig, places: Mapping[str, Affine] | None
+    night: Night,
+    pixels: Pixels,
+    config: BuildConfig,
+    places: Mapping[str, Affine] | None,
+    left_out: Mapping[str, str],
 ) -> SkyFit:
     """Fit all exposures, and again without those that do not show the pattern of the others.
 
@@ -82,6 +94,8 @@ def fit_sky(
         Settings.
     places : mapping of str to Affine, or None
         Where detectors lie on the focal plane.
+    left_out : mapping of str to str
+        Visits that are known to be of no use, and why.
 
     Raises
     ------
@@ -93,15 +107,14 @@ def fit_sky(
     shapes = {detector: night.shape(detector) for detector in night.detectors}
     smooth = config.large_scale.model == "cells" or _order(config) > 0
     plane = FocalPlane.of(shapes, places) if smooth else FocalPlane.apart(shapes)
-    rejected: dict[str, str] = {}
+    rejected = dict(left_out)
     visits = _usable_visits(night, pixels, config, rejected)
     while True:
-        cells, solution = _fitted(night, pixels, config, plane, visits)
-        checks = check_exposures(list(cells.values()), solution)
-        worst = _worst(checks, config.max_deviation)
+        fit = _fitted(night, pixels, config, plane, visits, rejected)
+        worst = _worst(fit.checks, config.max_deviation)
         if worst is None or len(visits) <= config.min_exposures:
-            return SkyFit(visits, cells, solution, checks, rejected)
-        slope = checks.slope[worst]
+            return fit
+        slope = fit.checks.slope[worst]
         _reject(rejected, visits[worst], f"shows {slope:.2f} times the pattern of the others")
         visits = [visit for visit in visits if visit not in rejected]
 
@@ -131,6 +144,8 @@ def _usable_visits(
     """Return the visits whose sky has a level."""
     usable = []
     for visit in night.visits:
+        if visit in rejected:
+            continue
         found = [each for (its, _), each in pixels.items() if its == visit]
         values = np.concatenate([each.value.ravel() for each in found])
         values = values[np.isfinite(values)]
@@ -162,13 +177,60 @@ def _check_number(usable: list[str], needed: int, rejected: Mapping[str, str]) -
 
 
 def _fitted(
-    night: Night, pixels: Pixels, config: BuildConfig, plane: FocalPlane, visits: list[str]
-) -> tuple[dict[str, SkyCells], SkySolution]:
+    night: Night,
+    pixels: Pixels,
+    config: BuildConfig,
+    plane: FocalPlane,
+    visits: list[str],
+    rejected: dict[str, str],
+) -> SkyFit:
     """Fit the model to some visits."""
     cells = {
         detector: _sky_cells(night, pixels, detector, visits, plane, _order(config))
         for detector in night.detectors
     }
+    levels = None
+    if config.large_scale.model == "cells":
+        levels = _take_off_cells(night, pixels, config, plane, visits, cells)
+    found, solution = list(cells.values()), _solution(list(cells.values()), levels, config, visits)
+    parts = [np.empty((0, each.values.shape[1])) for each in found]
+    strengths = np.empty((len(visits), 0))
+    number = _number_of_components(config, visits)
+    for _ in range(_ROUNDS if number else 0):
+        # What varies is no outlier: it is taken off before exposures are combined again.
+        parts, strengths = principal_components(list(cells.values()), solution, number)
+        scaled = solution.level[:, None] * strengths
+        found = [
+            replace(each, values=each.values - scaled @ part)
+            for each, part in zip(cells.values(), parts, strict=True)
+        ]
+        solution = _solution(found, levels, config, visits)
+    return SkyFit(
+        visits=visits,
+        cells=dict(zip(cells, found, strict=True)),
+        components=dict(zip(cells, parts, strict=True)),
+        strengths=strengths,
+        solution=solution,
+        checks=check_exposures(found, solution),
+        rejected=rejected,
+    )
+
+
+def _number_of_components(config: BuildConfig, visits: list[str]) -> int:
+    """Return the number of patterns beside the first."""
+    number = config.components - 1
+    if number and number > len(visits) - 2:
+        raise AlgorithmError(
+            f"{len(visits)} exposures do not tell {number + 1} patterns.",
+            hint="Give more exposures or fewer --components.",
+        )
+    return number
+
+
+def _solution(
+    cells: list[SkyCells], levels: Floats | None, config: BuildConfig, visits: list[str]
+) -> SkySolution:
+    """Fit pattern, levels and smooth terms, or the pattern alone where levels are known."""
     combine = config.combine
     rule = SolveRule(
         statistic=Statistic(combine.statistic),
@@ -176,12 +238,10 @@ def _fitted(
         by=combine.by,
         keep_common=config.keep_common,
     )
-    if config.large_scale.model == "cells":
-        levels = _take_off_cells(night, pixels, config, plane, visits, cells)
-        slopes = np.zeros((len(visits), 0))
-        return cells, combined_pattern(list(cells.values()), levels, slopes, rule)
+    if levels is not None:
+        return combined_pattern(cells, levels, np.zeros((len(visits), 0)), rule)
     try:
-        return cells, solve_sky(list(cells.values()), rule)
+        return solve_sky(cells, rule)
     except AlgorithmError as error:
         if "exposure" not in error.facts:
             raise

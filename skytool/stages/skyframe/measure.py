@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.chebyshev_fit import MAD_TO_SIGMA
 from skytool.core.curves import InterpolationStyle
-from skytool.core.sky_combine import masked_median
+from skytool.core.mask_spread import spread_mask
+from skytool.core.sky_combine import lower_middle
 from skytool.errors import AlgorithmError
 from skytool.stages.skyframe.blocks import (
     SkyBlocks,
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_ENOUGH = 5  # exposures whose median is not that of objects
+_ENOUGH = 5  # exposures, of which most have no object on a block
+_QUANTILE = 0.3
+_REACH = 2  # superpixels
 _SIGNIFICANT = 5.0
 
 Pixels = dict[tuple[str, str], Superpixels]
 """Superpixels by visit and detector."""
 
 
-def measure(night: Night, config: BuildConfig, known: SkyFit | None, *, seek: bool) -> Pixels:
+def measure(
+    night: Night, config: BuildConfig, known: SkyFit | None, *, seek: bool, cleaned: bool
+) -> Pixels:
     """Measure the superpixels of all exposures.
 
     Parameters
@@ -52,16 +57,17 @@ def measure(night: Night, config: BuildConfig, known: SkyFit | None, *, seek: bo
         exposures within superpixels.
     seek : bool
         Seek objects.
+    cleaned : bool
+        Objects had been sought when that was found. If not, high values of a superpixel do not
+        count in what is taken off.
     """
     pixels = {}
     for detector in night.detectors:
         keys = [key for key in night.inputs if key[1] == detector]
-        detail = None if known is None else _detail(night, known, keys, config)
+        models = None if known is None else _Models.of(night, known, keys, config, cleaned=cleaned)
         for key in keys:
             sky = night[key]
-            model = None if known is None else _model(known, key, sky, config)
-            if model is not None and known is not None and detail is not None:
-                model += known.level(key[0]) * detail
+            model = None if models is None else models.of_exposure(key[0], sky)
             pixels[key] = _measured(sky, model, config, seek=seek)
     return pixels
 
@@ -83,46 +89,91 @@ def _measured(
     )
 
 
-def _detail(
-    night: Night, known: SkyFit, keys: list[tuple[str, str]], config: BuildConfig
-) -> Floats | None:
-    """Return the pattern within superpixels, relative to the sky; None of a few exposures.
+@dataclass(eq=False)
+class _Models:
+    """What is known of the exposures of one detector.
 
-    Edges that are sharper than superpixels are in all exposures, objects are not: the median of
-    the exposures, block by block, has the first and not the second. What does not stand out of its
-    noise is zero.
+    Parameters
+    ----------
+    known : SkyFit
+        The fit.
+    detector : str
+        The detector.
+    pattern : ndarray of float64, shape (n_y, n_x)
+        The pattern, without gaps.
+    style : InterpolationStyle
+        How superpixels are joined.
+    detail : ndarray of float64, shape (by, bx), or None
+        The pattern within superpixels.
     """
-    residuals = []
-    for key in keys:
-        sky = night[key]
-        model = _model(known, key, sky, config)
-        if model is not None:
-            relative = (sky.blocks.mean - model) / known.level(key[0])
-            residuals.append(relative.astype(np.float32))
-    if len(residuals) < _ENOUGH:
-        return None
-    stack = np.stack(residuals)
-    flat = stack.reshape(len(stack), -1)
-    detail = masked_median(flat, np.isfinite(flat))
-    noise = MAD_TO_SIGMA * np.median(np.abs(detail))
-    sharp = np.where(np.abs(detail) > _SIGNIFICANT * noise, detail, 0.0)
-    return sharp.reshape(stack.shape[1:]) if sharp.any() else None
 
+    known: SkyFit
+    detector: str
+    pattern: Floats
+    style: InterpolationStyle
+    detail: Floats | None = None
 
-def _model(
-    known: SkyFit, key: tuple[str, str], sky: SkyBlocks, config: BuildConfig
-) -> Floats | None:
-    """Return what is known of an exposure, in blocks; None if that is nothing."""
-    visit, detector = key
-    if visit not in known.visits:
-        return None
-    shape = sky.blocks.cells.shape
-    pattern = known.pattern(detector).value.reshape(shape)
-    try:
-        filled = filled_superpixels(pattern, "interpolate", detector)
-    except AlgorithmError:
-        return None
-    slopes = known.solution.slopes[known.visits.index(visit)]
-    smooth = (known.cells[detector].terms @ slopes).reshape(shape)
-    model = known.level(visit) * (1 + filled) + smooth
-    return block_values(model, sky.blocks, InterpolationStyle(config.background.algorithm))
+    @classmethod
+    def of(
+        cls,
+        night: Night,
+        known: SkyFit,
+        keys: list[tuple[str, str]],
+        config: BuildConfig,
+        *,
+        cleaned: bool,
+    ) -> _Models | None:
+        """Return the models of a detector; None if it has no pattern yet."""
+        detector = keys[0][1]
+        values, _ = known.solution.relative(known.cells[detector])
+        pattern = known.pattern(detector).value if cleaned else lower_middle(values, _QUANTILE)
+        try:
+            filled = filled_superpixels(
+                pattern.reshape(night[keys[0]].blocks.cells.shape), "interpolate", detector
+            )
+        except AlgorithmError:
+            return None
+        style = InterpolationStyle(config.background.algorithm)
+        models = cls(known, detector, filled, style)
+        models.detail = models.find_detail(night, keys)
+        return models
+
+    def of_exposure(self, visit: str, sky: SkyBlocks) -> Floats | None:
+        """Return what is known of an exposure, in blocks; None if that is nothing."""
+        known = self.known
+        if visit not in known.visits:
+            return None
+        row, shape = known.visits.index(visit), self.pattern.shape
+        smooth = known.cells[self.detector].terms @ known.solution.slopes[row]
+        varying = known.strengths[row] @ known.components[self.detector]
+        level = known.level(visit)
+        cells = level * (1 + self.pattern + varying.reshape(shape)) + smooth.reshape(shape)
+        values = block_values(cells, sky.blocks, self.style)
+        return values if self.detail is None else values + level * self.detail
+
+    def find_detail(self, night: Night, keys: list[tuple[str, str]]) -> Floats | None:
+        """Return the pattern within superpixels, relative to the sky; None of a few exposures.
+
+        Edges that are sharper than superpixels are in all exposures, objects are not: what most
+        exposures have in a block is the first and not the second. It is zero far from where it
+        stands out of its noise; next to edges the surface through superpixels swings.
+        """
+        residuals = []
+        for key in keys:
+            sky = night[key]
+            model = self.of_exposure(key[0], sky)
+            if model is not None:
+                relative = (sky.blocks.mean - model) / self.known.level(key[0])
+                residuals.append(relative.astype(np.float32))
+        if len(residuals) < _ENOUGH:
+            return None
+        stack = np.stack(residuals)
+        lower = lower_middle(stack.reshape(len(stack), -1), _QUANTILE)
+        detail = np.nan_to_num(lower).reshape(stack.shape[1:])
+        noise = MAD_TO_SIGMA * np.median(np.abs(detail))
+        sharp = np.abs(detail) > _SIGNIFICANT * noise
+        if not sharp.any():
+            return None
+        reach = _REACH * max(n // m for n, m in zip(sharp.shape, self.pattern.shape, strict=True))
+        near = spread_mask(sharp, np.ones((2 * reach + 1, 2 * reach + 1), np.bool_))
+        return np.where(near, detail, 0.0)
