@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from skytool.io.sources import ExposureSource
     from skytool.models.psf import Psf
 
+_SUMMED_AT_ONCE = 1 << 22  # bytes, a multiple of four
 _ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) scale stacks
 
 
@@ -118,7 +119,10 @@ def _datasum(hdu: fits.ImageHDU) -> str:
     """Return the sum of the bytes of an HDU's data."""
     where = hdu.fileinfo()
     where["file"].seek(where["datLoc"])
-    return str(sum32(where["file"].read(where["datSpan"])))
+    total, left = 0, where["datSpan"]
+    while left > 0 and (part := where["file"].read(min(left, _SUMMED_AT_ONCE))):
+        total, left = sum32(part, total), left - len(part)
+    return str(total)
 
 
 def _foreign(source: ExposureSource, files: _Files) -> Exposure:

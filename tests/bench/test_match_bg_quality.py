@@ -1,0 +1,122 @@
+"""How near matched backgrounds come to the truth, and to what a mesh of medians reaches."""
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from skytool.core.windows import Window
+from skytool.io.sources import find_sources
+from skytool.stages.match_bg import Match, MatchConfig, Piece, reference_for
+from tests.simulate import SimulatedPsf, random_stars, simulate_exposure, tan_wcs
+from tests.simulate.files import to_exposure
+from tests.stages.matching import random_coefficients, surface
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
+
+SHAPE = (512, 540)
+SCALE = 0.25
+
+
+def match(science, reference, config=None):
+    """Return what is added to an exposure."""
+    config = config or MatchConfig()
+    window = Window.whole(science.shape)
+    target = reference_for(
+        "reference", [Piece("reference", window, lambda: reference)], config, single=True
+    )
+    one = Match(
+        "science", [Piece("science", window, lambda: science)], target, science.shape, config
+    )
+    ((result, _),) = one.matched(one.fit())
+    return result.layer.model.evaluate(science.shape).astype(np.float64)
+
+
+def error_over_noise(added, truth, pair):
+    seen = np.isfinite(pair[0].image) & np.isfinite(pair[1].image)
+    noise = np.sqrt(np.median((pair[0].variance + pair[1].variance)[seen]))
+    return (added - truth)[seen].std() / noise
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Exposures of one crowded field with different seeing and backgrounds of order 3."""
+    rng = np.random.default_rng(11)
+    wcs = tan_wcs(ra=150.0, dec=2.0, pixel_scale=SCALE, reference=(255.5, 269.5))
+    stars = random_stars(
+        300, ra=150.0, dec=2.0, width=SCALE * 560, flux=(200.0, 2e5), exponent=-0.8, seed=3
+    )
+    exposures, skies = [], []
+    for k in range(3):
+        sky = surface(random_coefficients(rng, 3, 12.0), SHAPE)
+        seen = simulate_exposure(
+            stars,
+            wcs,
+            SHAPE,
+            SimulatedPsf(fwhm=3.5 + 0.6 * k),
+            seed=20 + k,
+            sky=800.0,
+            background=sky,
+            flag_sources=True,
+        )
+        exposures.append(to_exposure(seen, name=f"exposure {k}"))
+        skies.append(sky)
+    return exposures, skies
+
+
+def test_a_crowded_field_is_matched_far_better_than_by_a_mesh(scene, capsys):
+    background = pytest.importorskip("photutils.background")
+    exposures, skies = scene
+    planes = ("NO_DATA", "DETECTED", "SAT", "BAD", "CR")
+    errors = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        pair = exposures[i], exposures[j]
+        truth = skies[i] - skies[j]
+        ours = error_over_noise(match(pair[1], pair[0]), truth, pair)
+        bad = pair[0].mask.any_of(planes) | pair[1].mask.any_of(planes)
+        mesh = background.Background2D(
+            np.where(bad, 0, pair[0].image - pair[1].image),
+            64,
+            mask=bad,
+            filter_size=1,
+            bkg_estimator=background.MeanBackground(),
+        ).background
+        errors.append((ours, error_over_noise(mesh, truth, pair)))
+    with capsys.disabled():
+        for ours, theirs in errors:
+            sys.stdout.write(f"\nerror over noise: {ours:.4f}, mesh {theirs:.4f}")
+
+    # The floor is the root of ten factors over the good pixels, 0.007.
+    assert max(ours for ours, _ in errors) < 0.02
+    assert all(ours < 0.5 * theirs for ours, theirs in errors)
+
+
+@pytest.mark.parametrize("name", ["background_1k_s1", "background_1k_s2", "background"])
+def test_scenes_drawn_by_another_program(name, capsys):
+    folder = Path(os.environ.get("SKYTOOL_SCENES", "scenes")) / name
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} of scenes; SKYTOOL_SCENES names where they are")
+    coefficients = fits.getdata(folder / "truth.fits", "EXPOSURES")["coef"]
+    exposures = [find_sources(str(path))[0].read() for path in sorted(folder.glob("exp*.fits"))]
+    limit = 0.012 if name.startswith("background_1k") else 0.006
+    many = itertools.combinations(range(len(exposures)), 2)
+    pairs = many if "1k" in name else [(0, k) for k in range(1, len(exposures))]
+    errors = []
+    for i, j in pairs:
+        pair = exposures[i], exposures[j]
+        truth = true_surface(coefficients[i] - coefficients[j], pair[0].shape)
+        errors.append(error_over_noise(match(pair[1], pair[0]), truth, pair))
+    with capsys.disabled():
+        sys.stdout.write(f"\n{name}: median {np.median(errors):.4f}, largest {max(errors):.4f}")
+
+    assert max(errors) < limit
+
+
+def true_surface(coefficients, shape):
+    """Return the surface of the scenes' table: Chebyshev in x and y, the middles of corners at 1."""
+    x, y = np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])
+    return np.polynomial.chebyshev.chebgrid2d(x, y, coefficients).T
