@@ -155,8 +155,14 @@ class PairTask:
     visits: tuple[Visit, ...]
 
 
-# The reference of one task is that of the next: it stays in memory. One is enough.
+# The reference of one task is that of the next: it stays in memory to the end of the run. One is
+# enough.
 _held: dict[tuple[object, ...], Reference] = {}
+
+
+def forget_reference() -> None:
+    """Free the memory of the reference."""
+    _held.clear()
 
 
 def measure_figures(visit: Visit) -> SkyFigures:
@@ -254,7 +260,7 @@ def _reference(task: MatchTask, visit: Visit) -> Reference:
     terms = b"" if correction is None else correction.coefficients.tobytes()
     key = (*(_identity(member.source) for member in visit.members), repr(visit.config), terms)
     if key not in _held:
-        _held.clear()
+        forget_reference()
         made = reference_for(visit.name, visit.pieces, visit.config, single=visit.is_single)
         _held[key] = replace(made, correction=correction)
     return _held[key]
@@ -264,7 +270,8 @@ def _identity(source: ExposureSource) -> tuple[object, ...]:
     """Return what tells a file from another one, and from what it was before."""
     with suppress(OSError):
         status = os.stat(source.path)  # noqa: PTH116
-        return str(source.path), source.extension, status.st_mtime_ns, status.st_size
+        state = (status.st_ino, status.st_mtime_ns, status.st_size)
+        return str(source.path), source.extension, *state
     return str(source.path), source.extension
 
 

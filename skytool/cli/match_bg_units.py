@@ -8,7 +8,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.match_bg_tasks import Member, Visit, make_matched
+from skytool.cli.match_bg_tasks import Member, Visit, forget_reference, make_matched
 from skytool.cli.stage_files import Unit, run_units
 from skytool.errors import IncompatibleError, InputError, NothingToDoError, SkytoolWarning
 from skytool.errors import SkytoolError as Failure
@@ -69,16 +69,19 @@ def match_units(
     shared = [settings["offsets"]] if settings["offsets"] is not None else []
     # An exposure that cannot be matched is reported, and the others are matched all the same.
     several = len(units) > 1
-    run_units(
-        make_matched,
-        units,
-        stage=STAGE,
-        columns=COLUMNS,
-        run=replace(run, keep_going=True) if several else run,
-        shared=shared,
-        is_current=plan.is_current,
-        prepare=plan.completed,
-    )
+    try:
+        run_units(
+            make_matched,
+            units,
+            stage=STAGE,
+            columns=COLUMNS,
+            run=replace(run, keep_going=True) if several else run,
+            shared=shared,
+            is_current=plan.is_current,
+            prepare=plan.completed,
+        )
+    finally:
+        forget_reference()
 
 
 def one_source(argument: str, reading: ReadOptions) -> ExposureSource:

@@ -12,7 +12,6 @@ import sys
 import warnings
 import zlib
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from astropy.io import fits
@@ -21,6 +20,7 @@ from astropy.utils.exceptions import AstropyWarning
 from skytool.errors import InputError, SkytoolError
 from skytool.io import structure
 from skytool.io.filespec import FileSpec, extension_text
+from skytool.io.streams import StreamMemory
 from skytool.io.structure import (
     FileSource,
     HduExtent,
@@ -62,8 +62,7 @@ _INFLATE_ERRORS = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 _MANY = 8  # extensions, from which on those not wanted are better passed over
 
-# A stream can be read only once, but a command looks at headers first and at pixels later.
-_streams: dict[str, bytes] = {}
+_streams: StreamMemory[bytes] = StreamMemory()
 
 
 @contextmanager
@@ -335,14 +334,13 @@ def _walked(spec: FileSpec, stack: ExitStack) -> tuple[BinaryIO, list[HduExtent]
     if spec.is_standard_stream:
         if sys.stdin.isatty():
             raise InputError("standard input is a terminal.", hint="Pipe a FITS file into it.")
-        return _remembered("-", sys.stdin.buffer, spec.file_name)
+        return _remembered(spec)
     name = str(spec.path)
     status = spec.path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{name} is a folder.", hint="Name the files in it.")
     if not stat.S_ISREG(status.st_mode):
-        key = f"{name} {status.st_dev} {status.st_ino}"
-        return _remembered(key, spec.path, name)
+        return _remembered(spec)
     file: BinaryIO = stack.enter_context(spec.path.open("rb"))
     start = file.read(_LONGEST_MAGIC)
     file.seek(0)
@@ -351,15 +349,21 @@ def _walked(spec: FileSpec, stack: ExitStack) -> tuple[BinaryIO, list[HduExtent]
     return _kept(SpoolSource(stack.enter_context(_inflated(file, start))), name)
 
 
-def _remembered(key: str, origin: BinaryIO | Path, name: str) -> tuple[BinaryIO, list[HduExtent]]:
+def remember(spec: FileSpec, data: bytes) -> None:
+    """Let a stream that was read elsewhere hold what was found there."""
+    _streams[spec] = _spooled(io.BytesIO(data), spec.file_name)
+
+
+def _remembered(spec: FileSpec) -> tuple[BinaryIO, list[HduExtent]]:
     """Return what a stream holds, reading it the first time only."""
-    if key not in _streams:
-        if isinstance(origin, Path):
-            with origin.open("rb") as stream:
-                _streams[key] = _spooled(stream, name)
+    name = spec.file_name if spec.is_standard_stream else str(spec.path)
+    if spec not in _streams:
+        if spec.is_standard_stream:
+            _streams[spec] = _spooled(sys.stdin.buffer, name)
         else:
-            _streams[key] = _spooled(origin, name)
-    file = io.BytesIO(_streams[key])
+            with spec.path.open("rb") as stream:
+                _streams[spec] = _spooled(stream, name)
+    file = io.BytesIO(_streams[spec])
     return file, walk(FileSource(file), name)
 
 

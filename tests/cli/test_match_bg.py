@@ -435,15 +435,18 @@ def test_presets_are_accepted(names, preset):
     assert np.abs(plane("m.fits") - plane(names[1]) - (plane_of(0) - plane_of(1))).max() < 2.0
 
 
-def test_standard_streams(names, monkeypatch):
-    done(names[1], "-r", names[0], "-o", "m.fits")
-    from click.testing import CliRunner
+def test_standard_streams_carry_inputs_anew_in_every_run(names):
+    for k in (1, 2):
+        done(names[k], "-r", names[k - 1], "-o", f"m{k}.fits")
 
-    from skytool.cli.main import cli
+    for form in (("{science}", "-r", "-"), ("-", "-r", "{reference}")):
+        for k in (1, 2):
+            pair = {"science": names[k], "reference": names[k - 1]}
+            content = Path(pair["reference" if form[-1] == "-" else "science"]).read_bytes()
+            arguments = [part.format(**pair) for part in form]
+            result = run("match-bg", *arguments, "-o", "-", "-q", input=content)
 
-    arguments = ["match-bg", "-", "-r", names[0], "-o", "-", "-q"]
-    result = CliRunner().invoke(cli, arguments, input=Path(names[1]).read_bytes())
-
-    assert result.exit_code == 0, result.stderr
-    with fits.open(io.BytesIO(result.stdout_bytes)) as hdus:
-        np.testing.assert_array_equal(hdus["IMAGE"].data, fits.getdata("m.fits", "IMAGE"))
+            assert result.exit_code == 0, result.stderr
+            with fits.open(io.BytesIO(result.stdout_bytes)) as hdus:
+                matched = fits.getdata(f"m{k}.fits", "IMAGE")
+                np.testing.assert_array_equal(hdus["IMAGE"].data, matched)

@@ -1,5 +1,6 @@
 import bz2
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -299,6 +300,16 @@ def test_standard_input_is_read_once_and_opened_often(file, suffix):
     with opened(file) as hdus:
         expected = [float(image_array(hdus[index])[2, 7]) for index in (1, 3)]
     assert [float(line) for line in done.stdout.split()] == expected
+
+
+def test_another_standard_input_is_not_mistaken_for_the_one_before(tmp_path, monkeypatch):
+    for fill in (3.0, 4.0):
+        path = tmp_path / f"{fill}.fits"
+        write_hdus(path, [fits.ImageHDU(np.full((5, 7), fill, np.float32), name="IMAGE")])
+        stream = io.TextIOWrapper(io.BytesIO(path.read_bytes()))
+        monkeypatch.setattr("sys.stdin", stream)
+        for _ in range(2):
+            assert (image_of("-") == fill).all()
 
 
 def test_a_terminal_is_no_input(monkeypatch):
