@@ -254,7 +254,7 @@ def _inputs(task: ApplyTask, kept: dict[int, Exposure]) -> Iterator[ApplyInput]:
             frame=file.frame,
             file=file.name,
             datasum=file.datasum,
-            in_build=member.source.datasum() in file.members,
+            in_build=file.was_made_of(exposure, member.source.datasum()),
         )
         del exposure
 

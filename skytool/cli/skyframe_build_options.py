@@ -31,9 +31,11 @@ _COMBINE_OPTIONS = [
         help="Degree of the polynomial.",
     ),
     click.option(
-        "--keep-common/--no-keep-common",
-        default=True,
-        help="What the polynomials of all exposures have in common is part of the pattern.",
+        "--keep-common",
+        type=choice("auto", "always", "never"),
+        default="auto",
+        help="Whether what the polynomials of all exposures have in common is part of the "
+        "pattern; auto: where it is more than chance makes of single exposures.",
     ),
     click.option(
         "--combine",

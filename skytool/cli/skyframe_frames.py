@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from skytool.errors import IncompatibleError, InputError, SkytoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from astropy.io import fits
+    from collections.abc import Iterable, Sequence
 
     from skytool.cli.skyframe_inputs import Member
-    from skytool.models.skyframe import SkyFrame
+    from skytool.models.exposure import Exposure
+    from skytool.models.skyframe import Hdu, SkyFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +47,19 @@ class FrameFile:
     datasum: str
     digest: str
     members: frozenset[str]
+
+    def was_made_of(self, exposure: Exposure, datasum: str) -> bool:
+        """Tell whether the frame was made of an exposure, or of what that was made of.
+
+        Parameters
+        ----------
+        exposure : Exposure
+            The exposure, with its table of inputs if it has one.
+        datasum : str
+            DATASUM of its pixels.
+        """
+        earlier = _members(exposure.extensions, exposure.name)
+        return not self.members.isdisjoint({datasum, *earlier})
 
 
 def holds_frame(name: str) -> bool:
@@ -105,8 +117,8 @@ def read_frame(name: str) -> FrameFile:
     )
 
 
-def _members(hdus: fits.HDUList, name: str) -> frozenset[str]:
-    """Return the sums of the exposures that a frame was made of, as far as it says."""
+def _members(hdus: Iterable[Hdu], name: str) -> frozenset[str]:
+    """Return the sums of the exposures that a product was made of, as far as it says."""
     from skytool.models.provenance import INPUTS, read_inputs
 
     table = next((hdu for hdu in hdus if hdu.name == INPUTS), None)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.core.cell_grid import CellGrid
 from skytool.core.interpolation import InterpolationRule, interpolate_outer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.cell_grid import CellGrid
-
     Floats = NDArray[np.float64]
 
 _PER_CELL = 8
+_PATCH = 11  # cells, beyond which none has a part in the average of another
 
 
 def averages_of_surface(
@@ -87,3 +87,21 @@ def knots_of_averages(
         lines = np.moveaxis(np.pad(difference, pads, mode="edge"), axis, 0)
         difference = np.moveaxis(0.25 * lines[:-2] + 0.5 * lines[1:-1] + 0.25 * lines[2:], 0, axis)
     return np.asarray(averages + difference, np.float64)
+
+
+def noise_of_averages(rule: InterpolationRule, *, keep_averages: bool) -> float:
+    """Return the variance of the averages of a surface through cells with independent unit errors.
+
+    Parameters
+    ----------
+    rule : InterpolationRule
+        How cells are joined.
+    keep_averages : bool
+        Whether the surface is laid by `knots_of_averages`.
+    """
+    impulse = np.zeros((_PATCH, _PATCH))
+    impulse[_PATCH // 2, _PATCH // 2] = 1.0
+    edges = np.arange(_PATCH + 1, dtype=np.int64) * _PER_CELL
+    grid = CellGrid(edges, edges)
+    knots = knots_of_averages(impulse, grid, rule) if keep_averages else impulse
+    return float(np.sum(averages_of_surface(knots, grid, rule) ** 2))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / (sqrt(2) erfinv(1/2)), for a normal distribution
 _FAR_OFF = 4.0
+_SIGNIFICANT = 5.0
 _FIT_ROUNDS = 5
 
 
@@ -59,9 +60,9 @@ class SolveRule:
         Limit and passes of the rejection.
     by : {"errors", "scatter"}
         Weights and rejection by the errors, or equal weights and rejection by the scatter.
-    keep_common : bool
-        The smooth terms that the exposures have in common belong to the pattern; otherwise it has
-        none.
+    keep_common : {"auto", "always", "never"}
+        Whether smooth terms that the exposures have in common belong to the pattern; auto: those
+        that stand out of what single exposures have of them.
     max_iterations : int
         Most alternations between pattern and exposures.
     tolerance : float
@@ -71,7 +72,7 @@ class SolveRule:
     statistic: Statistic = Statistic.MEANCLIP
     clip: Clip = field(default_factory=Clip)
     by: Literal["errors", "scatter"] = "errors"
-    keep_common: bool = True
+    keep_common: Literal["auto", "always", "never"] = "auto"
     max_iterations: int = 10
     tolerance: float = 0.02
 
@@ -231,21 +232,45 @@ def _open_terms(
     """Return the mean to take out of the pattern, and the smooth terms to put into it.
 
     Terms that all exposures share cannot be told from a pattern of that shape. They go into the
-    pattern, as if no smooth terms had been fitted, or out of it.
+    pattern, as if no smooth terms had been fitted, or out of it. Where they are no larger than what
+    chance makes of the terms of so many exposures, they are not of the camera.
     """
-    if rule.keep_common:
-        weights = sum(each.weights.sum(axis=1) for each in pattern)
-        total = np.sum(weights)
-        share = (weights @ (slopes / levels[:, None])) / total if total > 0 else 0 * slopes[0]
-    else:
-        share = -_projection(detectors, pattern)
+    share = np.zeros(slopes.shape[1])
+    if share.size:
+        own = _projection(detectors, pattern)
+        weights = np.sum([each.weights.sum(axis=1) for each in pattern], axis=0)
+        mean, error = _shared(weights, slopes, levels)
+        keep = {
+            "always": np.ones(share.size, np.bool_),
+            "never": np.zeros(share.size, np.bool_),
+            "auto": np.abs(own + mean) > _SIGNIFICANT * error,
+        }[rule.keep_common]
+        share = np.where(keep, mean, -own)
     total_area = total_value = 0.0
     for each, cells in zip(pattern, detectors, strict=True):
         value = each.value + cells.terms @ share
         valid = np.isfinite(value)
         total_area += float(cells.areas[valid].sum())
         total_value += float((cells.areas * np.where(valid, value, 0))[valid].sum())
-    return (total_value / total_area if total_area > 0 else 0.0), np.asarray(share)
+    return (total_value / total_area if total_area > 0 else 0.0), share
+
+
+def _shared(weights: Floats, slopes: Floats, levels: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of smooth terms over exposures, relative to their levels, and its error.
+
+    The error is that of a mean of what scatters as single exposures do; zero for less than three.
+    """
+    total = weights.sum()
+    if not total > 0:
+        return np.zeros(slopes.shape[1]), np.zeros(slopes.shape[1])
+    w = weights / total
+    relative = slopes / levels[:, None]
+    mean = w @ relative
+    squares = float(np.sum(w**2))
+    if np.count_nonzero(w) < 3:
+        return mean, np.zeros_like(mean)
+    variance = (w @ (relative - mean) ** 2) / (1 - squares)
+    return mean, np.sqrt(variance * squares)
 
 
 def _projection(detectors: Sequence[SkyCells], pattern: Sequence[Combined]) -> Floats:

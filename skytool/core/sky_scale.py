@@ -312,10 +312,10 @@ def solve_with_order(
     AlgorithmError
         As `solve_scales`.
     """
-    highest = int(orders.max(initial=0))
+    highest = _highest_order(samples, orders, rule)
+    full = _solved_up_to(highest, samples, orders, rule)
     if highest == 0:
-        return solve_scales(samples, rule), 0
-    full = solve_scales(samples, rule)
+        return full, 0
     used = full.used
     weights = 1 / samples.error**2 if rule.weighted else np.ones(len(used))
     scores: list[float] = []
@@ -331,10 +331,24 @@ def solve_with_order(
         penalty = design.shape[1] * math.log(used.sum())
         scores.append(float(np.sum(squares)) / max(full.chi2, 1e-30) + penalty)
     order = int(np.argmin(scores))
-    if order == highest:
-        return full, order
+    return (full if order == highest else _solved_up_to(order, samples, orders, rule)), order
+
+
+def _highest_order(samples: ScaleSamples, orders: NDArray[np.integer], rule: ScaleRule) -> int:
+    """Return the highest order for which there are at least two samples for each factor."""
+    number = int(_usable(samples, rule).sum())
+    highest = int(orders.max(initial=0))
+    while highest and 2 * (samples.sky.shape[1] + np.sum(orders <= highest)) > number:
+        highest -= 1
+    return highest
+
+
+def _solved_up_to(
+    order: int, samples: ScaleSamples, orders: NDArray[np.integer], rule: ScaleRule
+) -> ScaleSolution:
+    """Fit patterns and smooth terms up to an order; the factors of the others are 0."""
     chosen = orders <= order
     solution = solve_scales(replace(samples, smooth=samples.smooth[:, chosen]), rule)
     factors = np.zeros(len(orders))
     factors[chosen] = solution.smooth
-    return replace(solution, smooth=factors), order
+    return replace(solution, smooth=factors)

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from skytool.core.cell_averages import averages_of_surface, knots_of_averages
+from skytool.core.cell_averages import (
+    averages_of_surface,
+    knots_of_averages,
+    noise_of_averages,
+)
 from skytool.core.cell_grid import CellGrid
 from skytool.core.curves import InterpolationStyle
 from skytool.core.interpolation import InterpolationRule, interpolate_cells
@@ -58,3 +62,15 @@ def test_a_plane_stays_what_it_is(style):
     plane = np.add.outer(0.3 * GRID.y_centers, -0.2 * GRID.x_centers)
 
     np.testing.assert_allclose(knots_of_averages(plane, GRID, rule), plane, atol=1e-9)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_noise_of_averages_is_predicted(rng, keep):
+    noise = rng.normal(0, 1, (60, 70))
+    grid = CellGrid.from_counts((1920, 2240), noise.shape)
+    knots = knots_of_averages(noise, grid, RULE) if keep else noise
+
+    found = np.var(averages_of_surface(knots, grid, RULE)[5:-5, 5:-5])
+
+    assert found == pytest.approx(noise_of_averages(RULE, keep_averages=keep), rel=0.1)
+    assert found < 0.9

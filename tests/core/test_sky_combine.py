@@ -130,4 +130,6 @@ def test_values_that_are_high_in_most_exposures_do_not_count_in_the_lower_middle
 
     assert abs(lower[7] - 5.0) < 0.5
     assert np.isnan(lower[4])
-    assert np.nanmedian(lower) == pytest.approx(np.nanmedian(np.nanmedian(values, axis=0)))
+    known = np.isfinite(lower)
+    middle = np.median(np.nanmedian(values[:, known], axis=0))
+    assert np.median(lower[known]) == pytest.approx(middle, abs=0.02)

@@ -56,7 +56,7 @@ def test_smooth_backgrounds_of_single_exposures_do_not_enter_the_pattern(rng):
     given, factors = cells(rng, slopes=20.0)
     shared = np.average(factors / LEVELS[:, None], axis=0)  # equal relative errors: equal weights
 
-    found = solve_sky([given], SolveRule())
+    found = solve_sky([given], SolveRule(keep_common="always"))
 
     expected = pattern() + terms(2) @ shared
     expected = (1 + expected) / (1 + expected.mean()) - 1
@@ -69,14 +69,33 @@ def test_what_all_exposures_share_may_be_kept_out_of_the_pattern(rng):
     slope = 0.03 * (x - x.mean()) / N_X
     given, _ = cells(rng, truth=pattern() + slope)
 
-    kept = solve_sky([given], SolveRule()).pattern[0].value
-    flat = solve_sky([given], SolveRule(keep_common=False)).pattern[0].value
+    kept, always, flat = (
+        solve_sky([given], SolveRule(keep_common=keep)).pattern[0].value
+        for keep in ("auto", "always", "never")
+    )
 
     assert np.polyfit(x, kept, 1)[0] == pytest.approx(
         np.polyfit(x, pattern() + slope, 1)[0], rel=0.02
     )
-    design = np.column_stack([np.ones(len(x)), terms(2)])
-    assert np.abs(np.linalg.lstsq(design, flat, rcond=None)[0]).max() < 1e-5
+    error = 1e-3 / np.sqrt(len(LEVELS) * len(x))
+    assert np.abs(low_order(kept - always)).max() < 6 * 5 * error
+    assert np.abs(low_order(flat)).max() < 1e-5
+
+
+def low_order(values):
+    """Return the factors of the smooth terms that fit values best."""
+    design = np.column_stack([np.ones(values.size), terms(2)])
+    return np.linalg.lstsq(design, values, rcond=None)[0]
+
+
+def test_what_exposures_share_by_chance_is_kept_out_of_the_pattern(rng):
+    given, _ = cells(rng, slopes=20.0)
+
+    found = solve_sky([given], SolveRule()).pattern[0].value
+
+    expected = pattern() - (low_order(pattern()) @ np.column_stack([np.ones(500), terms(2)]).T)
+    assert np.abs(low_order(found)).max() < 1e-5
+    assert np.std(found - expected) < 1.15 * 1e-3 / np.sqrt(len(LEVELS))
 
 
 def test_scaling_an_exposure_changes_nothing_but_its_level(rng):

@@ -88,6 +88,15 @@ def cell_means(image, cells):
     return np.add.reduceat(rows, cells.x_edges[:-1], axis=1) / cells.areas
 
 
+def low_order(values):
+    """Return what smooth backgrounds of order 2 could take off cells."""
+    y, x = (np.linspace(-1, 1, n) for n in values.shape)
+    yy, xx = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
+    design = np.column_stack([np.ones(yy.size), yy, xx, yy**2, xx**2, yy * xx])
+    fit = np.linalg.lstsq(design, values.ravel(), rcond=None)[0]
+    return (design @ fit).reshape(values.shape)
+
+
 def frame_of(truth, *, bin_size=16, variance=0.0, origin=(0, 0)):
     """Return a frame without noise of a pattern in superpixels."""
     shape = truth.shape

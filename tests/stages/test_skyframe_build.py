@@ -28,20 +28,12 @@ from tests.stages.skies import (
     cell_means,
     exposure,
     gradient,
+    low_order,
     pattern,
     sky_exposure,
 )
 
 BARE = BuildConfig(objects=MaskObjectsConfig(n_iter=0), passes=1)
-
-
-def low_order(values):
-    """Return what smooth backgrounds of order 2 could take off cells."""
-    y, x = (np.linspace(-1, 1, n) for n in values.shape)
-    yy, xx = (axis.ravel() for axis in np.meshgrid(y, x, indexing="ij"))
-    design = np.column_stack([np.ones(yy.size), yy, xx, yy**2, xx**2, yy * xx])
-    fit = np.linalg.lstsq(design, values.ravel(), rcond=None)[0]
-    return (design @ fit).reshape(values.shape)
 
 
 def noise_of_mean(frame, levels=LEVELS):

@@ -275,7 +275,7 @@ def _samples(working: Sequence[_Working], terms: SmoothTerms, config: ApplyConfi
 
 
 def _box_samples(each: _Working, config: ApplyConfig) -> BoxSamples:
-    variance = box_variance(each.given.frame, each.clean.cells)
+    variance = box_variance(each.given.frame, each.clean.cells, keep_averages=config.keep_averages)
     if each.given.in_build:
         variance = np.zeros_like(variance)
     return measured_samples(each.clean, each.sky, each.removed, config.sky, variance)

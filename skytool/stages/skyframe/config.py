@@ -178,8 +178,9 @@ class BuildConfig:
         Smooth background of each exposure.
     combine : CombineConfig
         Combination of the exposures.
-    keep_common : bool
-        What smooth backgrounds of all exposures have in common is part of the pattern.
+    keep_common : {"auto", "always", "never"}
+        Whether what smooth backgrounds of all exposures have in common is part of the pattern;
+        auto: where it stands out of what single exposures have of it.
     passes : int
         How often the frame is made; from the second time on the one before is taken off before
         objects are sought. With a single pass they are sought at once.
@@ -200,7 +201,7 @@ class BuildConfig:
     objects: MaskObjectsConfig = field(default_factory=MaskObjectsConfig)
     large_scale: FocalPlaneConfig = field(default_factory=FocalPlaneConfig)
     combine: CombineConfig = field(default_factory=CombineConfig)
-    keep_common: bool = True
+    keep_common: Literal["auto", "always", "never"] = "auto"
     passes: int = 2
     min_exposures: int = 3
     max_deviation: float = 0.5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.blocks import BlockStatistics, block_statistics, kept_average
+from skytool.core.cell_averages import noise_of_averages
 from skytool.core.cell_grid import CellGrid
 from skytool.core.interpolation import interpolate_outer
 from skytool.core.sky_scale import ScaleRule
@@ -139,10 +140,20 @@ def _pooled_error(found: BlockStatistics) -> Floats:
         return np.asarray(typical / np.sqrt(found.kept))
 
 
-def box_variance(frame: SkyFrame, boxes: CellGrid) -> Floats:
+def box_variance(frame: SkyFrame, boxes: CellGrid, *, keep_averages: bool) -> Floats:
     """Return the variance of the mean pattern in each box, shape ``(n_y, n_x)``.
 
-    The errors of superpixels are independent; NaN if no superpixel of a box has one.
+    The errors of superpixels are independent, and the surface through them is smoother than they
+    are; NaN if no superpixel has an error.
+
+    Parameters
+    ----------
+    frame : SkyFrame
+        The frame.
+    boxes : CellGrid
+        The boxes.
+    keep_averages : bool
+        How the surface is laid.
     """
     cells = frame.cells
     variance = frame.variance.astype(np.float64)
@@ -157,7 +168,9 @@ def box_variance(frame: SkyFrame, boxes: CellGrid) -> Floats:
     if number.max(initial=0) == 0:
         return np.full(boxes.shape, np.nan)
     mean = np.where(number > 0, mean, np.nanmean(mean))
-    return np.asarray((mean / np.maximum(number, 1)).reshape(boxes.shape))
+    share = noise_of_averages(frame.rule, keep_averages=keep_averages)
+    reduced = np.where(number > 1, mean / np.maximum(number, 1), share * mean)
+    return np.asarray(reduced.reshape(boxes.shape))
 
 
 def scale_rule(config: SkyMeasurementConfig) -> ScaleRule:
