@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skytool.errors import InputError
 from skytool.io.filespec import FileSpec
 
 if TYPE_CHECKING:
+    from astropy.io import fits
+
     from skytool.models.geometry import TargetGrid
 
-_LARGEST_TEXT = 1 << 20  # bytes; a header of 10 000 lines is a tenth of it
+_PARENT_IMAGES = ("SCI", "IMAGE")  # whose coordinates, beside X0 and Y0, are those of the parent
 
 
 def read_grid(file: str) -> TargetGrid:
@@ -30,10 +33,12 @@ def read_grid(file: str) -> TargetGrid:
         If it describes no grid.
     """
     from skytool.io.fits import opened, selected
+    from skytool.io.skywcs import in_array_pixels, origin_of
+    from skytool.io.texts import text_of
     from skytool.models.geometry import TargetGrid
 
     spec = FileSpec.parse(file)
-    text = None if spec.extension is not None else _text(spec)
+    text = None if spec.extension is not None else text_of(spec)
     if text is not None:
         return TargetGrid.from_text(text, name=spec.file_name)
     with opened(spec) as hdus:
@@ -44,22 +49,13 @@ def read_grid(file: str) -> TargetGrid:
             if not images:
                 raise InputError(f"{spec} has no image to take a grid from.")
             hdu = images[0]
-        return TargetGrid.from_header(hdu.header, name=spec.name, hdus=hdus)
+        if not (hdu.name in _PARENT_IMAGES and {"X0", "Y0"} <= set(hdu.header)) or _is_own(hdus):
+            return TargetGrid.from_header(hdu.header, name=spec.name, hdus=hdus)
+        origin = origin_of(hdu.header)
+        header = in_array_pixels(hdu.header, origin)
+        return replace(TargetGrid.from_header(header, name=spec.name, hdus=hdus), origin=origin)
 
 
-def _text(spec: FileSpec) -> str | None:
-    """Return the file as text, or None if it is no text header."""
-    if spec.is_standard_stream or not spec.path.is_file():
-        return None
-    try:
-        with spec.path.open("rb") as stream:
-            data = stream.read(_LARGEST_TEXT + 1)
-    except OSError as error:
-        raise InputError(f"{spec} cannot be read: {error.strerror}.") from error
-    # a text header may begin with SIMPLE too, but real FITS has no line break in its first block
-    lines = data.startswith(b"SIMPLE  =") and b"\n" in data[:2880]
-    if not lines and data.startswith((b"SIMPLE  =", b"XTENSION", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
-        return None
-    if len(data) > _LARGEST_TEXT or b"\0" in data:
-        return None
-    return data.decode("latin-1")
+def _is_own(hdus: fits.HDUList) -> bool:
+    """Return whether a file is one of skytool, whose coordinates are those of its arrays."""
+    return "SKYFMT" in hdus[0].header

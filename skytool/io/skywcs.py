@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
-from skytool.errors import IncompatibleError
 from skytool.models.exposure import Origin
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 _CELESTIAL = re.compile(r"(RA--|DEC-|[A-Z]LON|[A-Z]LAT|[A-Z]{2}LN|[A-Z]{2}LT)")
-_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]")
 _TABLES = re.compile(r"D2IMARR|(D2IMDIS|CPDIS|CQDIS)[12]|AXISCORR")
 
 
@@ -46,7 +43,6 @@ def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None
     axes = [str(header.get(f"CTYPE{axis}", "")).strip().upper() for axis in (1, 2, 3)]
     if not any(_CELESTIAL.match(axis) for axis in axes):
         return None
-    _check_numbers(header, name)
     from skytool.io.fits import logged_warnings
     from skytool.models.celestial import celestial_wcs
 
@@ -103,30 +99,8 @@ def in_array_pixels(header: fits.Header, origin: Origin) -> fits.Header:
     return moved
 
 
-def _check_numbers(header: fits.Header, name: str) -> None:
-    """Refuse cards that are no finite numbers, scales of zero and a singular matrix."""
-    for card in header.cards:
-        key = card.keyword
-        if not _NUMBERS.fullmatch(key):
-            continue
-        value = card.value
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            shown = value.strip() if isinstance(value, str) else value
-            raise IncompatibleError(f"{name}: unusable WCS: {key} = {shown!s} is no number.")
-        if not math.isfinite(value):
-            raise IncompatibleError(f"{name}: unusable WCS: {key} = {value} is not finite.")
-        if key.startswith("CDELT") and value == 0.0:
-            raise IncompatibleError(f"{name}: unusable WCS: the pixel scale {key} is zero.")
-    for kind in ("CD", "PC"):
-        _check_matrix(header, kind, name)
-
-
-def _check_matrix(header: fits.Header, kind: str, name: str) -> None:
-    keys = [f"{kind}{row}_{column}" for row in (1, 2) for column in (1, 2)]
-    if not any(key in header for key in keys):
-        return
-    identity = (0.0, 0.0, 0.0, 0.0) if kind == "CD" else (1.0, 0.0, 0.0, 1.0)
-    a, b, c, d = (header.get(key, default) for key, default in zip(keys, identity, strict=True))
-    if a * d - b * c == 0.0:
-        values = ", ".join(f"{key} = {v:g}" for key, v in zip(keys, (a, b, c, d), strict=True))
-        raise IncompatibleError(f"{name}: unusable WCS: the matrix is singular: {values}.")
+def with_cards(cards: str, shape: tuple[int, int]) -> fits.Header:
+    """Return the header of an image of a shape ``(ny, nx)`` with some cards of coordinates."""
+    header = fits.Header.fromstring(cards)
+    header["NAXIS"], header["NAXIS1"], header["NAXIS2"] = 2, shape[1], shape[0]
+    return with_valid_cards(header)

@@ -25,6 +25,7 @@ ARCSEC = np.pi / 180.0 / 3600.0
 """One second of arc [rad]."""
 
 _NUMERIC = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]")
+_MATRICES = {"CD": (0.0, 0.0, 0.0, 0.0), "PC": (1.0, 0.0, 0.0, 1.0)}  # with their defaults
 _MAX_CONDITION = 1e6  # of a matrix; pixels a million times as long as wide are no pixels
 _DISTORTION = re.compile(r"(PV|PS)\d_\d+|(DP|DQ)\d.*|C[PQ](DIS|ERR)\d")
 
@@ -86,15 +87,35 @@ def celestial_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None =
 
 
 def _check_cards(header: fits.Header, name: str) -> None:
-    """Refuse numbers that the WCS library would silently replace by its defaults."""
-    for key in header:
-        if _NUMERIC.fullmatch(key):
-            value = header[key]
-            if not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise IncompatibleError(f"{name}: unusable WCS: {key} = {value} is no number.")
-    matrix = [header[key] for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2") if key in header]
-    if matrix and not any(matrix):
-        raise IncompatibleError(f"{name}: unusable WCS: all elements of its CD matrix are zero.")
+    """Refuse numbers that the WCS library would silently replace by its defaults.
+
+    These are cards that are no finite numbers, scales of zero and a singular matrix.
+    """
+    for card in header.cards:
+        key = card.keyword
+        if not _NUMERIC.fullmatch(key):
+            continue
+        value = card.value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            shown = value.strip() if isinstance(value, str) else value
+            raise IncompatibleError(f"{name}: unusable WCS: {key} = {shown!s} is no number.")
+        if not math.isfinite(value):
+            raise IncompatibleError(f"{name}: unusable WCS: {key} = {value} is not finite.")
+        if key.startswith("CDELT") and value == 0.0:
+            raise IncompatibleError(f"{name}: unusable WCS: the pixel scale {key} is zero.")
+    for kind, identity in _MATRICES.items():
+        _check_matrix(header, kind, identity, name)
+
+
+def _check_matrix(header: fits.Header, kind: str, identity: tuple[float, ...], name: str) -> None:
+    """Refuse a matrix without inverse; elements that are missing have their default."""
+    keys = [f"{kind}{row}_{column}" for row in (1, 2) for column in (1, 2)]
+    if not any(key in header for key in keys):
+        return
+    a, b, c, d = (header.get(key, default) for key, default in zip(keys, identity, strict=True))
+    if a * d - b * c == 0.0:
+        values = ", ".join(f"{key} = {v:g}" for key, v in zip(keys, (a, b, c, d), strict=True))
+        raise IncompatibleError(f"{name}: unusable WCS: the matrix is singular: {values}.")
 
 
 def celestial_header(wcs: WCS) -> fits.Header:
