@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from skytool.errors import SkytoolError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -119,43 +121,12 @@ class SkyPositionType(click.ParamType[SkyPosition]):
         """Parse a position."""
         if isinstance(value, SkyPosition):
             return value
-        parts = [part for part in re.split(r"[,\s]+", str(value).strip()) if part]
-        if len(parts) != 2:
-            self.fail(
-                f"{value!r} is not a position; write 150.1,2.2 or 10:00:24,+02:12:00.", param, ctx
-            )
+        from skytool.models.skycoordinates import parse_position
+
         try:
-            ra, dec = _angle(parts[0], hours=True), _angle(parts[1], hours=False)
-        except ValueError as error:
-            self.fail(f"{value!r} is not a position: {error}", param, ctx)
-        if not -90 <= dec <= 90:
-            self.fail(f"declination {dec} is outside -90 to 90 degrees.", param, ctx)
-        if not -360 <= ra <= 360:
-            self.fail(f"right ascension {ra} is outside -360 to 360 degrees.", param, ctx)
-        ra %= 360.0
-        return SkyPosition(0.0 if ra == 360.0 else ra, dec)
-
-
-def _angle(text: str, *, hours: bool) -> float:
-    """Return degrees; text with colons or unit letters is sexagesimal."""
-    try:
-        degrees = float(text)
-    except ValueError:
-        pass
-    else:
-        if math.isfinite(degrees):
-            return degrees
-        raise ValueError(f"{text} is not finite.")
-    first = "h" if hours else "d"
-    pattern = rf"([-+]?)(\d+)(?::|[{first}°])(\d+)(?::|[m'])?(?:(\d+(?:\.\d*)?)[s\"]?)?"
-    match = re.fullmatch(pattern, text)
-    if match is None:
-        raise ValueError(f"{text} is neither degrees nor sexagesimal.")
-    sign, whole, minutes, seconds = match.groups()
-    if int(minutes) >= 60 or float(seconds or 0) >= 60:
-        raise ValueError(f"{text} has minutes or seconds of 60 or more.")
-    size = int(whole) + int(minutes) / 60 + float(seconds or 0) / 3600
-    return math.copysign(size * (15 if hours else 1), -1 if sign == "-" else 1)
+            return SkyPosition(*parse_position(str(value)))
+        except SkytoolError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Angle(click.ParamType[float]):

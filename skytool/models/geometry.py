@@ -29,7 +29,6 @@ from skytool.models.footprint import (
 from skytool.models.headertext import parse_header_text
 from skytool.models.keywords import set_card
 from skytool.models.pixelmap import source_positions
-from skytool.models.skycoordinates import MAX_AXIS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +53,9 @@ PROJECTIONS = (
     *("CEA", "CAR", "MER", "SFL", "AIT"),  # cylindrical
 )
 """Projections of new grids: without parameters, and true to scale in the middle (Calabretta & Greisen 2002)."""
+
+MAX_AXIS = 2**31 - 1
+"""Longest axis of a grid [pixel]: FITS tools count pixels in 32-bit integers."""
 
 _MAX_PIXELS = 2**36
 """Most pixels of a grid: a plane of 256 GiB. More is a typing error."""

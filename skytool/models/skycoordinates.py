@@ -1,4 +1,4 @@
-"""Positions and sizes on the sky as people type them."""
+"""Positions on the sky as people type them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import re
 
 from skytool.errors import InputError
 
-MAX_AXIS = 2**31 - 1
-"""Longest axis of a grid [pixel]: FITS tools count pixels in 32-bit integers."""
-
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _SEXAGESIMAL = re.compile(
     r"(?P<sign>[+-]?)(?P<whole>\d{1,3})(?P<unit>[:hd°])"
     r"(?P<minutes>\d{1,2})(?:[:m'](?:(?P<seconds>\d{1,2}(?:\.\d*)?)[s\"]?)?)?$"
 )
-_SIZE = re.compile(r"\+?(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?P<unit>[a-zA-Z\"'°]*)$")
-_UNIT_ARCSEC = {"s": 1.0, '"': 1.0, "m": 60.0, "'": 60.0, "d": 3600.0, "°": 3600.0}
 
 
 def parse_position(text: str) -> tuple[float, float]:
@@ -58,7 +53,8 @@ def parse_position(text: str) -> tuple[float, float]:
         raise InputError(f"the right ascension {parts[0]} is outside 0 to 360 degrees.")
     if not -90.0 <= dec <= 90.0:
         raise InputError(f"the declination {parts[1]} is outside -90 to 90 degrees.")
-    return ra % 360.0, dec
+    ra %= 360.0
+    return 0.0 if ra == 360.0 else ra, dec  # so little below zero that it rounds to 360
 
 
 def parse_angle(text: str, *, hours: bool) -> float:
@@ -93,55 +89,3 @@ def parse_angle(text: str, *, hours: bool) -> float:
     total = float(match["whole"]) * 3600.0 + minutes * 60.0 + seconds
     value = total * (15.0 if in_hours else 1.0) / 3600.0
     return -value if match["sign"] == "-" else value
-
-
-def parse_size(text: str, *, pixel_scale: float) -> tuple[int, int]:
-    """Return the shape of a grid.
-
-    Parameters
-    ----------
-    text : str
-        ``NX,NY`` or one length for both. A bare number counts pixels; ``s``, ``m`` and ``d`` stand
-        for seconds of arc, minutes of arc and degrees: ``10m,0.5d``.
-    pixel_scale : float
-        Side of a pixel [arcsec].
-
-    Returns
-    -------
-    ny, nx : int
-        Shape [pixel], enough whole pixels for the angle.
-
-    Raises
-    ------
-    InputError
-        If a length is no number, not positive, or more than ``MAX_AXIS`` pixels.
-
-    Examples
-    --------
-    >>> parse_size("10m,300", pixel_scale=0.5)
-    (300, 1200)
-    """
-    parts = text.replace(",", " ").split()
-    if not 1 <= len(parts) <= 2:
-        raise InputError(f"{text!r} is no size.", hint="Give NX,NY in pixels, or as 10m,10m.")
-    lengths = [_pixels(part, pixel_scale) for part in parts]
-    return lengths[-1], lengths[0]
-
-
-def _pixels(text: str, pixel_scale: float) -> int:
-    """Return a length [pixel]."""
-    match = _SIZE.match(text)
-    unit = match["unit"].lower() if match else "?"
-    if match is None or unit not in {"", "px", "pix", *_UNIT_ARCSEC}:
-        raise InputError(
-            f"{text!r} is no length.", hint="Write pixels, or an angle as 30s, 10m or 1.5d."
-        )
-    number = float(match["number"])
-    if unit in _UNIT_ARCSEC:
-        # the small part takes back what the division may have rounded up
-        number = math.ceil(number * _UNIT_ARCSEC[unit] / pixel_scale - 1e-6)
-    if number != int(number):
-        raise InputError(f"{text!r} is no whole number of pixels.")
-    if not 1 <= number <= MAX_AXIS:
-        raise InputError(f"a grid is 1 to {MAX_AXIS} pixels long, not {text}.")
-    return int(number)

@@ -203,6 +203,7 @@ def test_a_command_may_want_a_file_or_a_folder_only():
         ("10:00:24 -00:12:00", 150.1, -0.2),
         ("10h00m24s,-0d12m", 150.1, -0.2),
         ("10h00m24.0s,+2d12'00\"", 150.1, 2.2),
+        ("10 00 24 +02 12 00", 150.1, 2.2),
     ],
 )
 def test_positions_are_degrees_or_sexagesimal(text, ra, dec):
@@ -214,7 +215,7 @@ def test_positions_are_degrees_or_sexagesimal(text, ra, dec):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "150", "1,2,3", "nan,1", "a,b", "1,91", "361,0", "10:60:00,0", "1:2:61,0", "1d,2"]
+    "text", ["", "150", "1,2,3", "nan,1", "a,b", "1,91", "361,0", "10:60:00,0", "1:2:61,0", "1q,2"]
 )
 def test_what_is_no_position_is_refused(text):
     with pytest.raises(click.BadParameter):

@@ -183,7 +183,7 @@ def test_half_a_grid_and_two_grids_are_refused(options, words):
     ("cards", "words"),
     [
         ({"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}, "celestial"),
-        ({"CD1_1": 0.0, "CD2_2": 0.0}, "zero"),
+        ({"CD1_1": 0.0, "CD2_2": 0.0}, "singular"),
         ({"CRVAL1": "east"}, "CRVAL1"),
         ({"NAXIS1": 0}, "0 x 60 pixels"),
         ({"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"}, "WCS"),

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skytool.errors import InputError
-from skytool.models.skycoordinates import MAX_AXIS, parse_angle, parse_position, parse_size
+from skytool.models.skycoordinates import parse_angle, parse_position
 
 
 @pytest.mark.parametrize(
@@ -58,33 +58,3 @@ def test_hours_become_degrees(hour, minute, millisecond):
 def test_what_is_no_position_is_refused_by_name(text):
     with pytest.raises(InputError):
         parse_position(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "shape"),
-    [
-        ("700,300", (300, 700)),
-        ("700 300", (300, 700)),
-        ("700", (700, 700)),
-        ("700px,300pix", (300, 700)),
-        ("10m,5m", (1000, 2000)),
-        ("600s,5m", (1000, 2000)),
-        ("0.1d,300", (300, 1200)),
-        ("600\",5'", (1000, 2000)),
-        ("10.001m,5m", (1000, 2001)),
-    ],
-)
-def test_sizes_are_pixels_or_angles_x_first(text, shape):
-    assert parse_size(text, pixel_scale=0.3) == shape
-
-
-@pytest.mark.parametrize("text", ["", "0,5", "-3,5", "1.5,5", "5q", "m,5", "1,2,3", "nan", "3e9"])
-def test_impossible_sizes_are_refused(text):
-    with pytest.raises(InputError):
-        parse_size(text, pixel_scale=0.3)
-
-
-def test_the_longest_axis_is_allowed_and_one_more_is_not():
-    assert parse_size(f"{MAX_AXIS},1", pixel_scale=1.0) == (1, MAX_AXIS)
-    with pytest.raises(InputError, match=str(MAX_AXIS)):
-        parse_size(f"{MAX_AXIS + 1},1", pixel_scale=1.0)
