@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench fixtures wheel minimum clean
+.PHONY: help demo test lint format docs bench fixtures wheel minimum clean
 
 VENV := $(or $(SKYTOOL_VENV),.venv)
 PY := $(VENV)/bin/python
@@ -62,6 +62,9 @@ test: lint  ## Check the code and run all tests
 format: $(VENV)/.for-development  ## Rewrite the code in its format
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+docs: $(VENV)/.for-use  ## Write the pages of the commands to docs/commands, man pages to build/man
+	$(PY) -m skytool.cli.manual --markdown docs/commands --man build/man
 
 bench: $(VENV)/.for-development  ## Measure time and memory against other programs
 	$(PY) -m pytest -m bench -s

@@ -3,9 +3,7 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from tests.minimum import oldest_versions
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "skytool").rglob("*.py"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "fixtures" / "README.md"]
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
 
 
@@ -44,10 +41,6 @@ def hits(pattern, texts):
         for number, line in enumerate(text.splitlines(), 1)
         if re.search(pattern, line)
     ]
-
-
-def blocks(document, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -115,66 +108,3 @@ def test_script_of_continuous_integration_is_valid_and_executable():
 
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document):
-    text = document.read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    files = re.findall(r"`((?:data|examples|tests|skytool)/[\w./]+)`", text)
-
-    assert all((document.parent / link).exists() for link in links)
-    assert all((ROOT / file).exists() for file in files), files
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_python_in_documents_runs(document):
-    assert blocks(document, "python")
-    for block in blocks(document, "python"):
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "-c", block],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.strip()
-
-
-def test_make_targets_in_documents_exist():
-    named = [
-        target
-        for document in DOCUMENTS
-        for target in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(), re.MULTILINE)
-    ]
-
-    assert {"demo", "test"} <= set(named)
-    for target in named:
-        subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=True)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_commands_in_documents_run(tmp_path):
-    pytest.importorskip("matplotlib", reason="`skytool show` draws with matplotlib")
-    (tmp_path / "data").symlink_to(ROOT / "data")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    commands = [
-        block
-        for document in DOCUMENTS
-        for block in blocks(document, "sh")
-        if block.startswith("skytool")
-    ]
-
-    assert commands
-    for block in commands:
-        result = subprocess.run(
-            ["bash", "-eu", "-c", block],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
