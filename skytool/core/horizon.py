@@ -167,3 +167,24 @@ def zenith_view(zenith: NDArray[np.float64], *, ra: float, dec: float) -> tuple[
     to_east, to_north = float(zenith @ east), float(zenith @ north)
     elevation = math.degrees(math.atan2(float(zenith @ place), math.hypot(to_east, to_north)))
     return elevation, math.degrees(math.atan2(to_east, to_north))
+
+
+def carried(zenith: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
+    """Return a zenith some seconds later: the Earth turns it about its axis, to the east.
+
+    Parameters
+    ----------
+    zenith : ndarray of float64, shape (3,)
+        Unit vector in ICRS, whose pole is that of the Earth to the precession since 2000.
+    seconds : float
+        Time [s], negative for earlier.
+
+    Returns
+    -------
+    ndarray of float64, shape (3,)
+        Unit vector.
+    """
+    angle = 2.0 * math.pi * 1.00273781 * seconds / _DAY
+    x, y, z = zenith
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return np.array([x * cosine - y * sine, x * sine + y * cosine, z])

@@ -1,0 +1,397 @@
+"""Where the zenith was during an exposure, and the air below it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.horizon import carried, zenith_at, zenith_from, zenith_view
+from skytool.core.refraction import refraction
+from skytool.errors import IncompatibleError
+from skytool.models.header_pointing import (
+    View,
+    airmass_of,
+    elevation_of,
+    elevation_of_airmass,
+    position_of,
+    trusted_parallactic_angle,
+    view_of,
+)
+from skytool.models.site import site_from_header
+from skytool.models.weather import GivenWeather, weather_from_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from skytool.core.refraction import Conditions
+    from skytool.models.observation import Observation
+    from skytool.models.site import Site
+
+HIGH_AIRMASS = 3.0
+"""Airmass from which the formulas of refraction are doubtful."""
+
+HIGHEST_AIRMASS = 5.0
+"""Airmass from which they are wrong."""
+
+_MEAN_WAVELENGTH = 550.0  # nm, of the refraction that lifts a source seen without air
+_CLOSE = 0.5  # degrees between zeniths of one exposure, for rounded angles and precession
+_SIDEREAL = 15.041 / 3600.0  # degrees a second
+_TOLERATED, _TOLERATED_SHARE = 0.02, 0.01
+_CONTRADICTION = 0.3  # difference of airmass
+
+
+@dataclass(frozen=True)
+class PointingOptions:
+    """What counts more than headers.
+
+    Parameters
+    ----------
+    site : Site or None
+        The site.
+    weather : GivenWeather
+        Numbers of the weather.
+    trust_parang : bool
+        Whether the parallactic angle of a header is the position angle of the zenith.
+    force : bool
+        Whether an airmass that contradicts the direction is only warned of.
+    """
+
+    site: Site | None = None
+    weather: GivenWeather = field(default_factory=GivenWeather)
+    trust_parang: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Pointing:
+    """Where the zenith was in the middle of an exposure, and the air there.
+
+    Parameters
+    ----------
+    zenith : ndarray of float64, shape (3,)
+        Unit vector in ICRS.
+    apparent : bool
+        Whether elevations above its horizon are those of light that the air has lifted.
+    conditions : Conditions
+        Site and air.
+    ra, dec : float
+        Where the telescope pointed, ICRS [deg].
+    sources : mapping of str to str
+        Keywords, ``given`` or ``default`` of ``direction``, ``site``, ``temperature``,
+        ``pressure``, ``humidity``.
+    notes : tuple of str
+        What is strange about the header.
+    """
+
+    zenith: NDArray[np.float64]
+    apparent: bool
+    conditions: Conditions
+    ra: float
+    dec: float
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def view(self, ra: float, dec: float) -> tuple[float, float]:
+        """Return how the zenith lies as seen from a place on the sky.
+
+        Parameters
+        ----------
+        ra, dec : float
+            The place, ICRS [deg].
+
+        Returns
+        -------
+        elevation : float
+            Apparent elevation [deg].
+        position_angle : float
+            Direction of the zenith, from north through east, -180 to 180 [deg].
+        """
+        elevation, position_angle = zenith_view(self.zenith, ra=ra, dec=dec)
+        if self.apparent or elevation <= 0.0:
+            return elevation, position_angle
+        raised = elevation
+        for _ in range(3):  # each step is a thousand times as good as the one before
+            lift = refraction(_MEAN_WAVELENGTH, min(max(raised, 5.0), 90.0), self.conditions)
+            raised = elevation + lift / 3600.0
+        return min(raised, 90.0), position_angle
+
+    @property
+    def elevation(self) -> float:
+        """Apparent elevation where the telescope pointed [deg]."""
+        return self.view(self.ra, self.dec)[0]
+
+    @property
+    def parallactic_angle(self) -> float:
+        """Position angle of the zenith where the telescope pointed [deg]."""
+        return self.view(self.ra, self.dec)[1]
+
+    @property
+    def airmass(self) -> float:
+        """Secant of the apparent zenith distance where the telescope pointed."""
+        return 1.0 / math.sin(math.radians(self.elevation))
+
+
+def resolve_pointing(
+    observation: Observation,
+    *,
+    center: tuple[float, float] | None = None,
+    name: str = "an exposure",
+    options: PointingOptions | None = None,
+) -> Pointing:
+    """Return where the zenith was during an exposure.
+
+    Parameters
+    ----------
+    observation : `~skytool.models.observation.Observation`
+        What the header says.
+    center : (float, float), optional
+        ICRS position of the middle of the image [deg], for headers without one.
+    name : str
+        What messages call the exposure.
+    options : PointingOptions, optional
+        What counts more than the header.
+
+    Returns
+    -------
+    Pointing
+        By the altitude and azimuth or the hour angle of the header; by time and site where the
+        header has no direction, and also where the two agree to the drift of the sky during the
+        exposure, for time and site give the middle of the exposure to an arc minute.
+
+    Raises
+    ------
+    IncompatibleError
+        If the direction of the zenith cannot be told, the target was below the horizon or at an
+        airmass above 5, or the airmass contradicts the direction.
+    """
+    options = options or PointingOptions()
+    site = options.site or site_from_header(observation.header)
+    position = position_of(observation.header)
+    place = position[:2] if position else center
+    if place is None:
+        raise _missing(name, "RA and DEC or a WCS")
+    if site is None and not options.trust_parang:
+        raise _missing(name, "the site", hint="Give --site.")
+    notes: list[str] = []
+    zenith, apparent, source, site = _direction(observation, place, site, options, notes, name)
+    weather = weather_from_header(
+        observation.header,
+        latitude=site.latitude if site else 0.0,
+        height=(site.height or 0.0) if site else 0.0,
+        given=options.weather,
+    )
+    if site is not None and site.height is None:
+        notes.append("the height of the site is not known and taken as sea level")
+    sources = {"direction": source, "site": site.source if site else "default", **weather.sources}
+    pointing = Pointing(
+        zenith, apparent, weather.conditions, *place, sources, (*notes, *weather.notes)
+    )
+    return _checked(pointing, observation, options, name)
+
+
+def resolve_pointings(
+    exposures: Iterable[tuple[str, Observation, tuple[float, float] | None]],
+    options: PointingOptions | None = None,
+    *,
+    drop_incomplete: bool = False,
+) -> list[Pointing | None]:
+    """Return where the zenith was during each of several exposures.
+
+    Parameters
+    ----------
+    exposures : iterable of (str, Observation, (float, float) or None)
+        Name, header and middle of the image, as for `resolve_pointing`.
+    options : PointingOptions, optional
+        What counts more than the headers.
+    drop_incomplete : bool
+        Whether exposures that cannot be used become None.
+
+    Raises
+    ------
+    IncompatibleError
+        If any exposure cannot be used, or none of them; one message names them all.
+    """
+    found: list[Pointing | None] = []
+    errors: list[IncompatibleError] = []
+    for name, observation, center in exposures:
+        try:
+            found.append(resolve_pointing(observation, center=center, name=name, options=options))
+        except IncompatibleError as error:
+            errors.append(error)
+            found.append(None)
+    if errors and (not drop_incomplete or len(errors) == len(found)):
+        if len(errors) == 1 and len(found) == 1:
+            raise errors[0]
+        raise IncompatibleError(
+            f"{len(errors)} of {len(found)} exposures cannot be used: "
+            + " ".join(error.message for error in errors),
+            hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)),
+        )
+    return found
+
+
+def _missing(name: str, what: str, hint: str = "") -> IncompatibleError:
+    return IncompatibleError(
+        f"{name} does not say where the zenith was: {what} is missing.",
+        hint=hint or "--drop-incomplete goes on without it.",
+    )
+
+
+def _direction(
+    observation: Observation,
+    place: tuple[float, float],
+    site: Site | None,
+    options: PointingOptions,
+    notes: list[str],
+    name: str,
+) -> tuple[NDArray[np.float64], bool, str, Site | None]:
+    """Return the zenith, whether it is that of apparent elevations, the source, and the site."""
+    ra, dec = place
+    header = observation.header
+    view = view_of(header, ra=ra, dec=dec, latitude=site.latitude if site else None)
+    if options.trust_parang:
+        view = _trusted(observation, view) or view
+    told = None if view is None else _zenith_of(view, ra, dec)
+    if site is not None:
+        site = _right_longitude(observation, site, told, place, options)
+    computed = _computed(observation, site)
+    if view is None or told is None:
+        if computed is None:
+            raise _missing(
+                name, _what_is_missing(observation, site), "Give --site or --drop-incomplete."
+            )
+        return computed, False, "time and site", site
+    if computed is None or view.source.startswith("BORE-ALT") or options.trust_parang:
+        return told, True, view.source, site
+    apart = _degrees(told, computed)
+    if apart <= _CLOSE + _SIDEREAL * (observation.exposure_time or 0.0):
+        return computed, False, f"time and site, as {view.source}", site
+    notes.append(
+        f"{view.source} and the time at the site differ by {apart:.1f} degrees; the former count"
+    )
+    return told, True, view.source, site
+
+
+def _trusted(observation: Observation, view: View | None) -> View | None:
+    """Return the direction by the parallactic angle that a header has."""
+    angle = trusted_parallactic_angle(observation.header)
+    elevation = elevation_of(observation.header)
+    airmass = airmass_of(observation)
+    if angle is None:
+        return None
+    if elevation is not None:
+        return View(elevation.value, angle.value, f"{elevation.source}, {angle.source}", False)
+    if view is not None:
+        return View(view.elevation, angle.value, f"{view.source}, {angle.source}", False)
+    if airmass is not None:
+        height = elevation_of_airmass(airmass.value)
+        return View(height, angle.value, f"{airmass.source}, {angle.source}", False)
+    return None
+
+
+def _zenith_of(view: View, ra: float, dec: float) -> NDArray[np.float64]:
+    return zenith_from(ra=ra, dec=dec, elevation=view.elevation, position_angle=view.position_angle)
+
+
+def _computed(observation: Observation, site: Site | None) -> NDArray[np.float64] | None:
+    """Return the zenith by time and site."""
+    if site is None or site.longitude is None or observation.mjd_mid is None:
+        return None
+    return zenith_at(observation.mjd_mid, latitude=site.latitude, longitude=site.longitude)
+
+
+def _right_longitude(
+    observation: Observation,
+    site: Site,
+    told: NDArray[np.float64] | None,
+    place: tuple[float, float],
+    options: PointingOptions,
+) -> Site:
+    """Return the site with the longitude turned over if only so the header agrees with itself.
+
+    Some observatories count longitudes positive to the west.
+    """
+    if options.site is not None or site.longitude is None:
+        return site
+    elevation, airmass = elevation_of(observation.header), airmass_of(observation)
+    height = elevation.value if elevation else None
+    if height is None and airmass is not None:
+        height = elevation_of_airmass(airmass.value)
+
+    def misfit(candidate: Site) -> float:
+        zenith = _computed(observation, candidate)
+        if zenith is None:
+            return 0.0
+        if told is not None:
+            return _degrees(told, zenith)
+        if height is None:
+            return 0.0
+        return abs(zenith_view(zenith, ra=place[0], dec=place[1])[0] - height)
+
+    drift = _CLOSE + _SIDEREAL * (observation.exposure_time or 0.0)
+    mirrored = site.mirrored
+    wrong = misfit(site) > 3.0 * drift and misfit(mirrored) <= 3.0 * drift
+    return mirrored if wrong else site
+
+
+def _what_is_missing(observation: Observation, site: Site | None) -> str:
+    """Return what would give the direction of the zenith."""
+    if observation.mjd_mid is None:
+        return "the time of the exposure, or altitude and azimuth, or the hour angle"
+    if site is None:
+        return "the site"
+    return "the longitude of the site"
+
+
+def _checked(
+    pointing: Pointing, observation: Observation, options: PointingOptions, name: str
+) -> Pointing:
+    """Return the pointing, with a note of what contradicts it; refuse what cannot be."""
+    elevation = pointing.elevation
+    if elevation <= 0.0:
+        raise IncompatibleError(
+            f"{name} points {-elevation:.1f} degrees below the horizon by "
+            f"{pointing.sources['direction']}.",
+            hint="Check time, site and position, or give --site.",
+        )
+    airmass = pointing.airmass
+    if airmass > HIGHEST_AIRMASS:
+        raise IncompatibleError(
+            f"{name} was taken at an airmass of {airmass:.1f}, where refraction is not known well "
+            f"enough; at most {HIGHEST_AIRMASS:g} is."
+        )
+    notes = list(pointing.notes)
+    if airmass > HIGH_AIRMASS:
+        notes.append(f"refraction is not certain at an airmass of {airmass:.2f}")
+    told = airmass_of(observation)
+    if told is not None:
+        miss = _airmass_misfit(pointing, told.value, observation.exposure_time or 0.0)
+        text = (
+            f"{told.source} = {told.value:g}, but {pointing.sources['direction']} give an airmass "
+            f"of {airmass:.3f}"
+        )
+        if miss > _CONTRADICTION and not options.force:
+            raise IncompatibleError(f"{name}: {text}.", hint="Use --force if the latter is right.")
+        if miss > _TOLERATED + _TOLERATED_SHARE * airmass:
+            notes.append(text)
+    return replace(pointing, notes=tuple(notes))
+
+
+def _airmass_misfit(pointing: Pointing, airmass: float, exposure_time: float) -> float:
+    """Return the smallest difference of an airmass from those during the exposure."""
+    misfits = []
+    for seconds in (-exposure_time / 2.0, 0.0, exposure_time / 2.0):
+        zenith = carried(pointing.zenith, seconds)
+        elevation, _ = zenith_view(zenith, ra=pointing.ra, dec=pointing.dec)
+        misfits.append(abs(1.0 / math.sin(math.radians(max(elevation, 1.0))) - airmass))
+    return min(misfits)
+
+
+def _degrees(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the angle between two unit vectors [deg]."""
+    return float(np.degrees(2.0 * np.arcsin(min(1.0, float(np.linalg.norm(a - b)) / 2.0))))
