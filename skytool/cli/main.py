@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "psf": ("skytool.cli.psf:psf", "Measure the PSF of exposures on their stars."),
     "warp": ("skytool.cli.warp:warp", "Resample the exposures of a visit to one grid."),
     "match-bg": (
         "skytool.cli.match_bg:match_bg",

@@ -5,6 +5,7 @@
 ``output_dir``             ``-d`` and ``--suffix``
 ``one_or_dir_output``      either of them, as one `Destination`
 ``reading_options``        how to read inputs, as one `skytool.io.sources.ReadOptions`
+``with_options``           several options that a module keeps in a list
 ``common_options``         how to run, as one `RunOptions`
 """
 
@@ -14,7 +15,7 @@ import functools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import click
 
@@ -42,7 +43,7 @@ from skytool.cli.reading import reading_options
 from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -65,7 +66,20 @@ __all__ = [
     "output_file",
     "output_paths",
     "reading_options",
+    "with_options",
 ]
+
+
+def with_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
+    """Return a decorator that adds options, the first of them on top."""
+
+    def decorate(function: F) -> F:
+        decorated: Any = function
+        for option in reversed(options):
+            decorated = option(decorated)
+        return cast("F", decorated)
+
+    return decorate
 
 
 @overload

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from skytool.cli.options import PLANES
-from skytool.cli.skyframe_options import POSITIVE, STATISTIC, choice, with_options
+from skytool.cli.options import PLANES, with_options
+from skytool.cli.skyframe_options import POSITIVE, STATISTIC, choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from skytool.cli.options import with_options
 from skytool.cli.param_types import Number
-from skytool.cli.skyframe_options import POSITIVE, STATISTIC, choice, with_options
+from skytool.cli.skyframe_options import POSITIVE, STATISTIC, choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

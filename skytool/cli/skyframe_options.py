@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from skytool.cli.options import INPUT, PLANES, CommaList
+from skytool.cli.options import INPUT, PLANES, CommaList, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,18 +25,6 @@ def choice(*values: str) -> click.Choice[str]:
 
 
 STATISTIC = choice("meanclip", "mean", "median")
-
-
-def with_options(options: list[Any]) -> Callable[[F], F]:
-    """Return a decorator that adds options, the first of them on top."""
-
-    def decorate(function: F) -> F:
-        decorated: Any = function
-        for option in reversed(options):
-            decorated = option(decorated)
-        return cast("F", decorated)
-
-    return decorate
 
 
 def focal_plane_option(function: F) -> F:

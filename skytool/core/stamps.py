@@ -10,7 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-_ORDER = 5
+SPLINE_DEGREE = 5
+"""Degree of the splines that interpolate images of stars."""
+
 _N_ANGLES = 48
 _FINE = 0.02  # [pixel] lattice on which the peak is looked for
 _RADIAL = 0.1  # [pixel] steps along a ray
@@ -40,17 +42,17 @@ def spline_matrix(n: int, positions: ArrayLike) -> NDArray[np.float64]:
     """
     at = np.asarray(positions, dtype=np.float64)[:, None] - np.arange(n)
     knots = np.arange(n, dtype=np.float64)
-    weights = np.linalg.solve(_b_spline(knots[:, None] - knots).T, _b_spline(at).T).T
+    weights = np.linalg.solve(b_spline(knots[:, None] - knots).T, b_spline(at).T).T
     return np.asarray(weights, dtype=np.float64)
 
 
-def _b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
+def b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the central B-spline of degree 5."""
     t = np.abs(t)
     result = np.zeros_like(t)
     for start, sign_and_count in ((3.0, 1.0), (2.0, -6.0), (1.0, 15.0)):
-        result += sign_and_count * np.maximum(start - t, 0.0) ** _ORDER
-    return result / math.factorial(_ORDER)
+        result += sign_and_count * np.maximum(start - t, 0.0) ** SPLINE_DEGREE
+    return result / math.factorial(SPLINE_DEGREE)
 
 
 def interpolated(stamp: NDArray[np.float64], *, y: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:
@@ -158,7 +160,7 @@ def _at_points(
     for axis in (0, 1):
         knots = np.arange(stamp.shape[axis], dtype=np.float64)
         solved = np.asarray(
-            np.linalg.solve(_b_spline(knots[:, None] - knots), coefficients), dtype=np.float64
+            np.linalg.solve(b_spline(knots[:, None] - knots), coefficients), dtype=np.float64
         )
         coefficients = solved.T
     pad = 3
@@ -168,10 +170,10 @@ def _at_points(
         np.clip(np.floor(t), -1, n) for t, n in zip((y, x), stamp.shape, strict=True)
     )
     taps = range(-2, 4)
-    x_weights = [_b_spline(x - x_first - tap) for tap in taps]
+    x_weights = [b_spline(x - x_first - tap) for tap in taps]
     for y_tap in taps:
         rows = np.clip(y_first + y_tap + pad, 0, padded.shape[0] - 1).astype(np.intp)
-        y_weight = _b_spline(y - y_first - y_tap)
+        y_weight = b_spline(y - y_first - y_tap)
         for x_tap, x_weight in zip(taps, x_weights, strict=True):
             columns = np.clip(x_first + x_tap + pad, 0, padded.shape[1] - 1).astype(np.intp)
             result += y_weight * x_weight * padded[rows, columns]

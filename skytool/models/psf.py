@@ -69,7 +69,7 @@ def psf_from_hdus(
     }
     try:
         if kind == "BASIS":
-            return _basis(data, beside["COEFF"], where)
+            return _basis(data, hdu.header, beside["COEFF"], where)
         if kind == "GRID" or (kind is None and data.ndim == 3):
             return _grid(data, hdu.header, beside["GRID"] or beside["POS"], where)
         if kind in {None, "CONSTANT"}:
@@ -91,7 +91,9 @@ def _coadd(found: list[Hdu], table: Hdu, *, name: str, extname: str, extver: int
     return coadd_psf_from_hdus(table, found, name=name, extname=extname, grid=grid)
 
 
-def _basis(data: NDArray[np.float64], coefficients: Hdu | None, where: str) -> BasisPsf:
+def _basis(
+    data: NDArray[np.float64], images: fits.Header, coefficients: Hdu | None, where: str
+) -> BasisPsf:
     if coefficients is None or not _is_image(coefficients):
         raise InputError("the coefficients of the basis are missing.")
     header = coefficients.header
@@ -99,9 +101,10 @@ def _basis(data: NDArray[np.float64], coefficients: Hdu | None, where: str) -> B
     try:
         area = (int(header["DOMAINY"]), int(header["DOMAINX"]))
         start = Origin(int(header.get("DOMAINY0", 0)), int(header.get("DOMAINX0", 0)))
+        samples = float(images.get("PSFSAMPY", 1)), float(images.get("PSFSAMPX", 1))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the domain of the coefficients is missing: {error}.") from error
-    return BasisPsf(data, _array(coefficients, where), area, start)
+    return BasisPsf(data, _array(coefficients, where), area, start, samples)
 
 
 def _grid(

@@ -93,7 +93,7 @@ class Psf(ABC):
             If the stamp has no positive sum.
         """
         h, w = self.shape if shape is None else shape
-        return self._star(y=y, x=x, shape=(h, w), dy=0.0, dx=0.0)
+        return self.star(y=y, x=x, shape=(h, w))
 
     def image(self, *, y: float, x: float) -> NDArray[np.float64]:
         """Return the star as it falls on the pixels of the image.
@@ -114,14 +114,36 @@ class Psf(ABC):
         AlgorithmError
             If the stamp has no positive sum.
         """
-        return self._star(
+        return self.star(
             y=y, x=x, shape=self.shape, dy=y - math.floor(y + 0.5), dx=x - math.floor(x + 0.5)
         )
 
-    def _star(
-        self, *, y: float, x: float, shape: tuple[int, int], dy: float, dx: float
+    def star(
+        self, *, y: float, x: float, shape: tuple[int, int], dy: float = 0.0, dx: float = 0.0
     ) -> NDArray[np.float64]:
-        """Return the star with its centre off the middle pixel, normalised."""
+        """Return the star at a position, its centre anywhere on the stamp.
+
+        Parameters
+        ----------
+        y, x : float
+            Position [pixel].
+        shape : tuple of int
+            Odd shape ``(h, w)`` of the stamp.
+        dy, dx : float
+            Where the centre lies from the middle pixel [pixel].
+
+        Returns
+        -------
+        ndarray of float64, shape (h, w)
+            Sum one.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not odd.
+        AlgorithmError
+            If the stamp has no positive sum.
+        """
         if any(n < 1 or n % 2 == 0 for n in shape):
             msg = f"a stamp has odd sides, not {shape}"
             raise ValueError(msg)
@@ -177,6 +199,12 @@ def psf_hdu(
     for key, value in cards.items():
         set_card(hdu.header, key, value, _COMMENTS.get(key))
     return hdu
+
+
+def set_sampling(header: fits.Header, oversampling: tuple[float, float]) -> None:
+    """Set the cards of the samples per pixel of an image, along y and x."""
+    for key, samples in zip(("PSFSAMPY", "PSFSAMPX"), oversampling, strict=True):
+        set_card(header, key, samples, _COMMENTS[key])
 
 
 _COMMENTS = {

@@ -12,7 +12,7 @@ from skytool.core.stamps import interpolated, shifted
 from skytool.errors import IncompatibleError, InputError
 from skytool.models.exposure import Origin
 from skytool.models.keywords import set_card
-from skytool.models.psf_base import Psf, psf_hdu
+from skytool.models.psf_base import Psf, psf_hdu, set_sampling
 from skytool.models.tables import TableColumn, table_hdu
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _lattice(
     stamp: NDArray[np.float64],
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
-    oversampling: tuple[int, int] = (1, 1),
+    oversampling: tuple[float, float] = (1, 1),
 ) -> NDArray[np.float64]:
     """Return a stamp on a lattice [pixel from its middle]; zero outside of it."""
     at_y, at_x = (
@@ -45,6 +45,15 @@ def _lattice(
         values = interpolated(stamp, y=at_y[inside_y], x=at_x[inside_x])
     result[np.ix_(inside_y, inside_x)] = values
     return result
+
+
+def _stamp_shape(images: NDArray[np.float64], oversampling: tuple[float, float]) -> tuple[int, int]:
+    """Return the odd shape in pixels that samples of images cover."""
+    h, w = (
+        2 * int((n - 1) / 2 / samples) + 1
+        for n, samples in zip(images.shape[1:], oversampling, strict=True)
+    )
+    return h, w
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +174,7 @@ class GridPsf(Psf):
     @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(h, w)`` of the stamps, odd [pixel]."""
-        h, w = (
-            2 * int((n - 1) / 2 / samples) + 1
-            for n, samples in zip(self.stamps.shape[1:], self.oversampling, strict=True)
-        )
-        return h, w
+        return _stamp_shape(self.stamps, self.oversampling)
 
     def _lattice_order(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return the rows and columns of the points if they are a rectangular lattice."""
@@ -200,14 +205,8 @@ class GridPsf(Psf):
 
     def to_hdus(self, *, extname: str = "PSF", extver: int = 1) -> list[Hdu]:
         """Return the stack of images and the table of their positions."""
-        images = psf_hdu(
-            self.stamps,
-            "GRID",
-            extname=extname,
-            extver=extver,
-            PSFSAMPY=self.oversampling[0],
-            PSFSAMPX=self.oversampling[1],
-        )
+        images = psf_hdu(self.stamps, "GRID", extname=extname, extver=extver)
+        set_sampling(images.header, self.oversampling)
         points = table_hdu(
             f"{extname}GRID",
             [
@@ -277,6 +276,8 @@ class BasisPsf(Psf):
         Shape ``(ny, nx)`` of the area described. Beyond its edges the star is that of the edge.
     start : Origin
         First pixel of the area.
+    oversampling : tuple of float
+        Samples of the images per pixel in y and x.
 
     Raises
     ------
@@ -288,6 +289,7 @@ class BasisPsf(Psf):
     coefficients: NDArray[np.float64]
     area: tuple[int, int]
     start: Origin = field(default=Origin(0, 0))
+    oversampling: tuple[float, float] = (1, 1)
 
     def __post_init__(self) -> None:
         basis = np.asarray(self.basis, dtype=np.float64)
@@ -302,14 +304,15 @@ class BasisPsf(Psf):
             raise InputError("a PSF basis or its coefficients are not finite.")
         if any(n < 1 for n in self.area):
             raise InputError(f"a PSF cannot describe an area of shape {self.area}.")
+        if any(not 0.0 < n < np.inf for n in self.oversampling):
+            raise InputError(f"PSF images cannot have {self.oversampling} samples per pixel.")
         object.__setattr__(self, "basis", basis)
         object.__setattr__(self, "coefficients", coefficients)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape ``(h, w)`` of the stamps, odd [pixel]."""
-        _, h, w = self.basis.shape
-        return h, w
+        return _stamp_shape(self.basis, self.oversampling)
 
     def factors(self, *, y: float, x: float) -> NDArray[np.float64]:
         """Return the factors of the images at a position [pixel], shape ``(n,)``."""
@@ -325,7 +328,7 @@ class BasisPsf(Psf):
         self, *, y: float, x: float, rows: NDArray[np.float64], columns: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         stamp = np.tensordot(self.factors(y=y, x=x), self.basis, axes=1)
-        return _lattice(stamp, rows, columns)
+        return _lattice(stamp, rows, columns, self.oversampling)
 
     def shifted(self, dy: float, dx: float) -> Self:
         """Return the same stars for an array in which all positions are larger by ``(dy, dx)``.
@@ -347,6 +350,7 @@ class BasisPsf(Psf):
         for data, ext in ((self.basis, extname), (self.coefficients, f"{extname}COEFF")):
             hdu = psf_hdu(data, "BASIS", extname=ext, extver=extver)
             hdus.append(hdu)
+        set_sampling(hdus[0].header, self.oversampling)
         _add_domain(hdus[1].header, self.area, self.start)
         return list(hdus)
 

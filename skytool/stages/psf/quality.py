@@ -1,0 +1,145 @@
+"""How well a point spread function describes stars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.kernel_basis import SIGMA_TO_FWHM
+from skytool.core.psf_samples import StarImages
+from skytool.core.star_stamps import star_moments
+from skytool.models.psf_stars import PsfStars
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.psf_stars import StarFit
+    from skytool.core.star_stamps import StarMoments
+    from skytool.models.psf import Psf
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+_STEP = 0.02  # [pixel] of differences for the derivatives of a star
+_MAD_TO_SIGMA = 1.482602218505602
+_BETTER_PART = 0.5  # of stars, by their brightness
+
+
+@dataclass(frozen=True)
+class DrawnPsf:
+    """Stars drawn from any point spread function.
+
+    Parameters
+    ----------
+    psf : Psf
+        The function.
+    """
+
+    psf: Psf
+
+    def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
+        """Return stars; see `~skytool.core.psf_samples.PsfSamples.drawn`."""
+        shape = rows.shape[1], columns.shape[1]
+        images = np.empty((3, len(y), *shape))
+        for number, (at_y, at_x) in enumerate(zip(y.tolist(), x.tolist(), strict=True)):
+            dy, dx = (
+                -float(line[number, size // 2])
+                for line, size in zip((rows, columns), shape, strict=True)
+            )
+
+            star = partial(self.psf.star, y=at_y, x=at_x, shape=shape)
+            images[0, number] = star(dy=dy, dx=dx)
+            below, above = (star(dy=dy + step, dx=dx) for step in (-_STEP, _STEP))
+            left, right = (star(dy=dy, dx=dx + step) for step in (-_STEP, _STEP))
+            images[1, number] = (above - below) / (2.0 * _STEP)
+            images[2, number] = (right - left) / (2.0 * _STEP)
+        return StarImages(*images)
+
+
+def star_table(fit: StarFit, *, used: Flags, reserved: Flags) -> PsfStars:
+    """Return stars beside the function that they were fitted with.
+
+    Parameters
+    ----------
+    fit : StarFit
+        Fit of fluxes and places of all stars by the function.
+    used, reserved : ndarray of bool, shape (n,)
+        What the stars were for.
+    """
+    y, x = fit.stars.positions
+    start = np.sqrt(fit.stars.stamps.shape[1])
+    own = star_moments(fit.cleaned(), start / 2)
+    model = star_moments(fit.columns[:, 0], start / 2)
+    misfit, error = fit.misfit
+    return PsfStars(
+        y,
+        x,
+        fit.flux,
+        fit.flux_error,
+        *_shape(own),
+        *_shape(model),
+        misfit,
+        error,
+        fit.chi2,
+        used,
+        reserved,
+    )
+
+
+def _shape(moments: StarMoments) -> tuple[Floats, Floats, Floats]:
+    """Return width and elongation."""
+    return SIGMA_TO_FWHM * np.sqrt(0.5 * (moments.yy + moments.xx)), moments.e1, moments.e2
+
+
+@dataclass(frozen=True)
+class PsfQuality:
+    """How the brighter half of stars differs from the point spread function; NaN without stars.
+
+    Parameters
+    ----------
+    n_stars : int
+        Number of all stars.
+    residual : float
+        Median power of star minus PSF over that of the star, less noise.
+    size_offset, size_scatter : float
+        Median of the relative difference of widths, and its standard deviation from the median
+        deviation.
+    ellipticity_scatter : float
+        Root of the sum of the squared median differences of both components of the ellipticity.
+    chi2 : float
+        Median reduced chi-square.
+    """
+
+    n_stars: int
+    residual: float
+    size_offset: float
+    size_scatter: float
+    ellipticity_scatter: float
+    chi2: float
+
+    @classmethod
+    def of(cls, stars: PsfStars) -> PsfQuality:
+        """Return the figures of some stars."""
+        known = np.isfinite(stars.fwhm) & np.isfinite(stars.psf_fwhm)
+        stars = stars[known]
+        n_stars = len(stars)
+        if not n_stars:
+            return cls(0, *([float("nan")] * 5))
+        stars = stars[stars.snr >= np.quantile(stars.snr, 1.0 - _BETTER_PART)]
+        size = stars.fwhm / stars.psf_fwhm - 1.0
+        offset = float(np.median(size))
+        squares = [
+            np.median((own - psf) ** 2)
+            for own, psf in ((stars.e1, stars.psf_e1), (stars.e2, stars.psf_e2))
+        ]
+        return cls(
+            n_stars=n_stars,
+            residual=float(np.median(stars.residual)),
+            size_offset=offset,
+            size_scatter=float(_MAD_TO_SIGMA * np.median(np.abs(size - offset))),
+            ellipticity_scatter=float(np.sqrt(sum(squares))),
+            chi2=float(np.median(stars.chi2)),
+        )
