@@ -19,6 +19,7 @@ from skytool.cli.options import (
 )
 from skytool.cli.target import Target, target_options
 from skytool.cli.warp_matching import Matching, matching_options
+from skytool.cli.warp_selection import Selection, selection_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,9 +145,18 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--sky-correction",
+        "--do-apply-sky-corr",
         type=INPUT,
         metavar="FILE",
         help="Subtract a model of the sky, named like that of --add-background.",
+    ),
+    click.option(
+        "--flat-background-ratio",
+        "--do-apply-flat-background-ratio",
+        type=INPUT,
+        metavar="FILE",
+        help="Flat field of the background over that of stars, an image named like the models of "
+        "--add-background: with both models the exposure counts as divided by it.",
     ),
     click.option(
         "--psf-overlap",
@@ -201,6 +211,7 @@ def _warp_options(function: F) -> F:
 @input_files
 @one_or_dir_output
 @target_options
+@selection_options
 @matching_options
 @_warp_options
 @click.option(
@@ -220,6 +231,7 @@ def warp(
     destination: Destination,
     target: Target,
     matching: Matching,
+    selection: Selection,
     group_by: tuple[str, ...] | None,
     reading: ReadOptions,
     run: RunOptions,
@@ -244,6 +256,7 @@ def warp(
         destination=destination,
         target=target,
         matching=matching,
+        selection=selection,
         group_by=group_by,
         reading=reading,
         run=run,

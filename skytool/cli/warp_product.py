@@ -15,7 +15,7 @@ from skytool.models.records import CcdRecord, VisitRecord, records_table, with_u
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skytool.cli.warp_units import WarpTask
+    from skytool.cli.warp_making import WarpTask
     from skytool.io.sources import ExposureSource
     from skytool.models.exposure import Exposure
     from skytool.models.observation import Observation
@@ -37,6 +37,10 @@ def product_fingerprint(task: WarpTask) -> str:
     target = [
         SettingRecord("warp", "target", f"{size} {grid}", ""),
         SettingRecord("warp", "matching", repr(task.matching), ""),
+        *(
+            SettingRecord("warp", f"rejected {member.candidate.name}", reason, "")
+            for member, reason in task.rejected
+        ),
     ]
     return fingerprint(sums, [*task.settings, *target])
 
@@ -262,15 +266,15 @@ def _input_records(task: WarpTask, result: WarpResult) -> list[InputRecord]:
 
 
 def _models(task: WarpTask) -> list[tuple[str, str]]:
-    """Return the files of backgrounds with what they were for, in the order of the detectors."""
-    from skytool.cli.warp_units import model_files
+    """Return the files of models with what they were for, in the order of the detectors."""
+    from skytool.cli.warp_making import model_files
 
     pairs = [pair for member in task.visit.members for pair in model_files(task, member).items()]
     return list(dict.fromkeys(pairs))
 
 
 def _model_record(role: str, file: str) -> InputRecord:
-    """Return the row of a background in a file."""
+    """Return the row of a model in a file."""
     from skytool.io.backgrounds import background_datasum
     from skytool.io.filespec import FileSpec
 

@@ -31,6 +31,9 @@ def stage_config(settings: dict[str, Any]) -> WarpConfig:
     if config.takes_areas:
         unused = ("mask_kernel", "oversample", "pixel_area")
         _refuse_unused(unused, f"with --kernel {config.kernel}", ctx)
+    if settings["add_background"] is None and settings["sky_correction"] is None:
+        why = "without --add-background or --sky-correction"
+        _refuse_unused(("flat_background_ratio",), why, ctx)
     if not config.noise:
         _refuse_unused(("noise_variance",), "without --noise", ctx)
     return config

@@ -3,81 +3,34 @@
 from __future__ import annotations
 
 import logging
-import re
-import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.stage_files import Product, Unit, run_units
+from skytool.cli.stage_files import Unit, run_units
+from skytool.cli.warp_making import WarpTask, make_warp, model_files
 from skytool.cli.warp_settings import stage_config
-from skytool.errors import IncompatibleError, NothingToDoError, SkytoolError, SkytoolWarning
+from skytool.errors import IncompatibleError, NothingToDoError, SkytoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from skytool.cli.config import Setting
     from skytool.cli.options import RunOptions
     from skytool.cli.outputs import Destination
     from skytool.cli.target import Target
+    from skytool.cli.warp_candidates import Judge, Rejections
     from skytool.cli.warp_matching import Matching
+    from skytool.cli.warp_selection import Selection
     from skytool.io.sources import ExposureSource, ReadOptions
     from skytool.models.geometry import TargetGrid
-    from skytool.models.provenance import SettingRecord
-    from skytool.stages.warp import Detector, Member, Visit, WarpConfig, WarpResult
-    from skytool.stages.warp.matching_config import MatchingConfig
+    from skytool.stages.warp import Visit
 
 _log = logging.getLogger(__name__)
 
 STAGE = "warp"
-STORED = "stored"
-_MOST_OVERLAP = 0.5  # share of the pixels
 COLUMNS = ("detectors", "good_pixels", "coverage")
-
-
-@dataclass(frozen=True, kw_only=True)
-class WarpTask:
-    """One visit to resample and write.
-
-    Parameters
-    ----------
-    visit : Visit
-        The exposures that see the target.
-    rejected : tuple of (Member, str)
-        The others, and why.
-    grid : TargetGrid
-        The target.
-    place : mapping of str to (value, str)
-        Header cards that name the target.
-    config : WarpConfig
-        Settings of the stage.
-    add_background, sky_correction : str or None
-        Names of models, see `skytool.io.backgrounds`.
-    settings : tuple of SettingRecord
-        All settings, for the record.
-    matching : MatchingConfig or None
-        Settings of the PSF-matched warp.
-    direct_output, matched_output : str or None
-        The products that are wanted.
-    overwrite : bool
-        Whether they may be replaced.
-    compress : str
-        How they are compressed.
-    """
-
-    visit: Visit[ExposureSource]
-    rejected: tuple[tuple[Member[ExposureSource], str], ...]
-    grid: TargetGrid
-    place: Mapping[str, tuple[int | str, str]]
-    config: WarpConfig
-    add_background: str | None
-    sky_correction: str | None
-    settings: tuple[SettingRecord, ...]
-    matching: MatchingConfig | None
-    direct_output: str | None
-    matched_output: str | None
-    overwrite: bool
-    compress: str
+_MODELS = ("add_background", "sky_correction", "flat_background_ratio")
+_MOST_REASONS = 3
 
 
 def warp_units(
@@ -86,6 +39,7 @@ def warp_units(
     destination: Destination,
     target: Target,
     matching: Matching,
+    selection: Selection,
     group_by: tuple[str, ...] | None,
     reading: ReadOptions,
     run: RunOptions,
@@ -101,37 +55,35 @@ def warp_units(
     SkytoolError
         What reading, resampling and writing raise; with ``--keep-going`` only at the end.
     """
+    from skytool.cli.warp_candidates import Judge, selected_sources
     from skytool.models.provenance import SettingRecord
-    from skytool.stages.warp import group_visits
 
     config = stage_config(settings)
     failures: list[Unit[Any]] = []
-    sources = _sources(inputs, reading, run, failures)
-    keys = () if group_by == ("none",) else group_by
-    one = destination.output is not None
-    visits = group_visits(sources, keys=keys, single=one and keys is None)
-    if one and len(visits) > 1:
-        names = ", ".join(visit.name for visit in visits)
-        raise IncompatibleError(
-            f"the inputs are {len(visits)} visits by {','.join(group_by or ())}: {names}.",
-            hint="Give --output-dir for a warp of each.",
-        )
-    grid = target.grid([_footprint(source) for source in sources] if target.auto else ())
+    sources = selected_sources(_sources(inputs, reading, run, failures), selection.ids)
+    judge = Judge.of(selection)
+    judged = judge.judged(_visits(sources, group_by, one=destination.output is not None))
+    visits = [visit for visit, _ in judged]
+    members = [member for visit in visits for member in visit.members]
+    if not members and not failures:
+        raise NothingToDoError("no exposure is left to be warped.", hint=_reasons(judged))
+    footprints = [_footprint(member.candidate) for member in members] if target.auto else ()
+    grid = target.grid(footprints)
     shared = {
         "grid": grid,
         "place": target.cards(),
         "config": config,
         "matching": matching.config(_overlapping(visits, grid), grid),
-        "add_background": settings["add_background"],
-        "sky_correction": settings["sky_correction"],
+        **{name: settings[name] for name in _MODELS},
         "settings": tuple(SettingRecord(STAGE, *setting) for setting in recorded),
         "overwrite": run.may_replace,
         "compress": run.compress,
     }
     units = [
         unit
-        for visit in visits
-        if (unit := _unit(visit, destination, matching, shared, run, failures)) is not None
+        for visit, rejected in judged
+        if (unit := _unit(visit, rejected, judge, destination, matching, shared, run, failures))
+        is not None
     ]
     if not units and not failures:
         raise NothingToDoError(f"no exposure overlaps {grid.name}.")
@@ -141,9 +93,34 @@ def warp_units(
         stage=STAGE,
         columns=COLUMNS,
         run=run,
-        shared=target.files(),
+        shared=[*target.files(), *selection.files()],
         is_current=_is_current,
     )
+
+
+def _visits(
+    sources: Sequence[ExposureSource], group_by: tuple[str, ...] | None, *, one: bool
+) -> list[Visit[ExposureSource]]:
+    """Sort the exposures into visits; for one output there may be only one."""
+    from skytool.stages.warp import group_visits
+
+    keys = () if group_by == ("none",) else group_by
+    visits = group_visits(sources, keys=keys, single=one and keys is None)
+    if one and len(visits) > 1:
+        names = ", ".join(visit.name for visit in visits)
+        raise IncompatibleError(
+            f"the inputs are {len(visits)} visits by {','.join(group_by or ())}: {names}.",
+            hint="Give --output-dir for a warp of each.",
+        )
+    return visits
+
+
+def _reasons(judged: Sequence[tuple[Visit[ExposureSource], Rejections]]) -> str:
+    """Return why no exposure was good enough, a few examples of it."""
+    pairs = [pair for _, rejected in judged for pair in rejected]
+    texts = [f"{member.candidate.name}: {reason}" for member, reason in pairs[:_MOST_REASONS]]
+    more = len(pairs) - len(texts)
+    return "; ".join(texts) + (f"; and {more} more." if more else "." if texts else "")
 
 
 def _sources(
@@ -187,6 +164,8 @@ def _footprint(source: ExposureSource) -> tuple[Any, tuple[int, int]]:
 
 def _unit(
     visit: Visit[ExposureSource],
+    judged: Rejections,
+    judge: Judge,
     destination: Destination,
     matching: Matching,
     shared: dict[str, Any],
@@ -198,7 +177,7 @@ def _unit(
 
     from skytool.stages.warp import select_overlapping
 
-    selected, rejected = [], []
+    selected, rejected = [], list(judged)
     for member in visit.members:
         try:
             seen, unseen = select_overlapping([member], shared["grid"])
@@ -207,8 +186,10 @@ def _unit(
             seen, unseen = [], [(member, str(error))]
         selected += seen
         rejected += unseen
+    for member, reason in rejected:
+        _log.info("visit %s: %s is not used: %s", visit.name, member.candidate.name, reason)
     if not selected:
-        _log.info("visit %s: no exposure overlaps the target", visit.name)
+        _log.info("visit %s: no exposure is used", visit.name)
         return None
     stem = _file_name(visit.name)
     names = {"direct": f"warp-{stem}.fits", "matched": f"psfMatchedWarp-{stem}.fits"}
@@ -223,9 +204,10 @@ def _unit(
     )
     files = [str(path) for member in selected for path in member.candidate.files]
     models = [file for member in selected for file in model_files(task, member).values()]
+    headers = [file for member in selected if (file := judge.wcs_file(member)) is not None]
     return Unit(
         name=f"visit {visit.name}",
-        inputs=tuple(dict.fromkeys(files + models)),
+        inputs=tuple(dict.fromkeys(files + models + headers)),
         outputs=tuple(outputs.values()),
         task=task,
         plan={"detectors": len(selected), "shape": list(shared["grid"].shape)},
@@ -257,99 +239,6 @@ def _file_name(visit: str) -> str:
     return "".join(kept).strip("._") or "visit"
 
 
-def make_warp(task: WarpTask) -> list[Product]:
-    """Read, resample and write one visit."""
-    from skytool.cli.warp_product import write_warp
-    from skytool.stages.warp import warp_and_match_visit
-
-    direct, matched = warp_and_match_visit(_detectors(task), task.grid, task.config, task.matching)
-    _warn_of_overlap(task, direct)
-    products = []
-    for output, result in ((task.direct_output, direct), (task.matched_output, matched)):
-        if output is None or result is None:
-            continue
-        if isinstance(result, SkytoolError):
-            raise result
-        write_warp(task, result, output)
-        products.append(Product(path=output, metrics=_metrics(result)))
-    return products
-
-
-def _warn_of_overlap(task: WarpTask, result: WarpResult) -> None:
-    """Warn if detectors overlap as those of no camera do."""
-    shared = result.overlap_pixels / max(result.covered_pixels, 1)
-    if shared > _MOST_OVERLAP and task.config.overlap != "mean":
-        warnings.warn(
-            f"visit {task.visit.name}: {shared:.0%} of its pixels are seen by several detectors, "
-            f"of which --overlap {task.config.overlap} takes one; is it one visit?",
-            SkytoolWarning,
-            stacklevel=2,
-        )
-
-
-def _detectors(task: WarpTask) -> Iterator[Detector]:
-    """Read one detector after the other."""
-    for member in task.visit.members:
-        yield _detector(task, member)  # kept by no name, so that its memory can be given back
-
-
-def _detector(task: WarpTask, member: Member[ExposureSource]) -> Detector:
-    """Read one detector."""
-    from skytool.io.backgrounds import read_background, stored_background
-    from skytool.stages.warp import Detector
-
-    exposure = member.candidate.read()
-    files = model_files(task, member)
-    models = {role: read_background(file) for role, file in files.items()}
-    if task.add_background == STORED:
-        models["background"] = stored_background(exposure)
-    return Detector(exposure, models.get("background"), models.get("sky"))
-
-
-def model_files(task: WarpTask, member: Member[ExposureSource]) -> dict[str, str]:
-    """Return the files of the models for a detector, by what is done with them.
-
-    Parameters
-    ----------
-    task : WarpTask
-        Names the models.
-    member : Member
-        The detector.
-
-    Returns
-    -------
-    dict of str to str
-        Of ``background``, which is added, and ``sky``, which is subtracted, those that are in
-        files.
-    """
-    seen = member.observation
-    parts = {
-        "{stem}": member.candidate.spec.stem,
-        "{visit}": seen.visit,
-        "{detector}": seen.detector_name if seen.detector is None else str(seen.detector),
-    }
-    added = None if task.add_background == STORED else task.add_background
-    names = {"background": added, "sky": task.sky_correction}
-    return {
-        role: re.sub(r"\{(stem|visit|detector)\}", lambda match: parts[match[0]], name)
-        for role, name in names.items()
-        if name is not None
-    }
-
-
-def _metrics(result: WarpResult) -> dict[str, Any]:
-    """Return the numbers of a warp for the report."""
-    covered = result.covered_pixels
-    return {
-        "detectors": len(result.detectors),
-        "good_pixels": result.good_pixels,
-        "overlap_pixels": result.overlap_pixels,
-        "coverage": covered / result.n_image.size,
-        "wcs_error": max(report.wcs_error for report in result.detectors),
-        **_match_metrics(result),
-    }
-
-
 def _is_current(unit: Unit[Any]) -> bool:
     """Return whether the products were made from the inputs and settings in force."""
     from skytool.cli.warp_product import product_fingerprint
@@ -361,18 +250,3 @@ def _is_current(unit: Unit[Any]) -> bool:
             if hdus[0].header.get("SKYPRINT") != wanted:
                 return False
     return True
-
-
-def _match_metrics(result: WarpResult) -> dict[str, Any]:
-    """Return the numbers of the match for the report."""
-    matches = [match for match in result.matches if match is not None]
-    if not matches:
-        return {}
-    return {
-        "model_fwhm": matches[0].fwhm_model,
-        "fwhm_in": [match.fwhm_in for match in matches],
-        "fwhm_out": [match.fwhm_out for match in matches],
-        "noise_gain": max(match.noise_gain for match in matches),
-        "residual": max(match.residual for match in matches),
-        "cells": sum(match.n_cells for match in matches),
-    }

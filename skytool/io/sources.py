@@ -18,7 +18,14 @@ from skytool.io.layouts.plain import bare_recipe
 from skytool.io.layouts.recipe import MaskPlan, VariancePlan, same_shape
 from skytool.io.layouts.siblings import sibling_plane
 from skytool.io.options import ReadOptions
-from skytool.io.skywcs import in_array_pixels, needs_tables, origin_of, read_wcs, with_valid_cards
+from skytool.io.skywcs import (
+    in_array_pixels,
+    needs_tables,
+    origin_of,
+    read_wcs,
+    with_cards,
+    with_valid_cards,
+)
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from skytool.io.layouts.contents import Contents, HduInfo, Shape
     from skytool.io.layouts.recipe import PlaneRef, Recipe
     from skytool.models.exposure import Exposure, Origin
+    from skytool.models.external_calibration import ExternalCalibration
 
 __all__ = ["ExposureSource", "ReadOptions", "find_sources", "read_exposure"]
 
@@ -56,6 +64,8 @@ class ExposureSource:
         Cards of the image and, where it does not have them, of the primary.
     name : str
         What messages call it, as ``raw7.fits[N4]``.
+    external : ExternalCalibration, optional
+        What takes the place of the calibration in the header.
     """
 
     path: Path
@@ -64,6 +74,7 @@ class ExposureSource:
     recipe: Recipe
     header: fits.Header = field(repr=False)
     name: str
+    external: ExternalCalibration | None = None
 
     @property
     def layout(self) -> str:
@@ -103,6 +114,8 @@ class ExposureSource:
             If the header describes coordinates that cannot be.
         """
         header = self.header
+        if self.external is not None and self.external.wcs_cards:
+            return read_wcs(with_cards(self.external.wcs_cards, self.shape), name=self.name)
         if self.recipe.parent_wcs:
             header = in_array_pixels(header, self.origin)
         if not needs_tables(header):
@@ -124,7 +137,11 @@ class ExposureSource:
         """
         from skytool.io.assembly import assemble
 
-        return assemble(self)
+        exposure = assemble(self)
+        if self.external is None:
+            return exposure
+        photometry = self.external.photometry or exposure.calibration
+        return exposure.with_values(wcs=self.wcs(), calibration=photometry)
 
     def datasum(self) -> str:
         """Return the DATASUM of the image's HDU, from its bytes, whatever its header says."""
@@ -143,7 +160,8 @@ class ExposureSource:
         sums = datasums(self.recipe.planes, every=self.recipe.native)
         planes = {plane.path for plane in self.recipe.planes}
         others = [file.read_bytes() for file in self.files if file not in planes]
-        cards = self.header.tostring(padding=False).encode()
+        external = "" if self.external is None else self.external.key()
+        cards = f"{self.header.tostring(padding=False)}{external}".encode()
         return hashlib.sha256(b"\n".join([*map(str.encode, sums), *others, cards])).hexdigest()
 
 

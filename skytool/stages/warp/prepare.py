@@ -107,6 +107,7 @@ def prepare(
     *,
     background: Background | None,
     sky: Background | None,
+    flat_ratio: Background | None = None,
 ) -> Prepared:
     """Return the planes of a detector ready to be resampled.
 
@@ -125,6 +126,8 @@ def prepare(
         A mask with the planes of the warp.
     background, sky : Background or None
         Models to add and to subtract.
+    flat_ratio : Background or None
+        What both are multiplied by before: the exposure counts as divided by it meanwhile.
 
     Raises
     ------
@@ -140,6 +143,8 @@ def prepare(
     for kind, model in skies.items():
         if model is not None:
             pixels = _in_unit_of(exposure, model, kind)
+            if flat_ratio is not None:
+                pixels = pixels * flat_ratio.evaluate(exposure.shape)
             levels[kind] = float(np.median(pixels))
             image = image + pixels if kind == "background" else image - pixels
     image, variance, scale = _scaled(exposure, image, variance, unit, config)

@@ -13,7 +13,7 @@ from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration, calibration_from_header
-from skytool.stages.warp.mosaic import Mosaic
+from skytool.stages.warp.mosaic import InMemory, Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
 from skytool.stages.warp.resampling import warp_detector
@@ -31,17 +31,22 @@ if TYPE_CHECKING:
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.matching import MatchedVisit, MatchReport
     from skytool.stages.warp.matching_config import MatchingConfig
+    from skytool.stages.warp.mosaic import PlaneStore
     from skytool.stages.warp.prepare import FluxUnit
 
 _PIXEL_AREAS = ("PIXAR_SR", "PIXAR_A2")
 
 
 class Detector(NamedTuple):
-    """One detector of a visit, with the models to add and to subtract before it is resampled."""
+    """One detector of a visit, with the models to add and to subtract before it is resampled.
+
+    Both models count as multiplied by ``flat_ratio``, if there is one.
+    """
 
     exposure: Exposure
     background: Background | None = None
     sky: Background | None = None
+    flat_ratio: Background | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ def warp_and_match_visit(
     grid: TargetGrid,
     config: WarpConfig,
     matching: MatchingConfig | None = None,
+    store: PlaneStore | None = None,
 ) -> VisitWarps:
     """Resample the detectors of a visit to one grid and merge them.
 
@@ -165,6 +171,8 @@ def warp_and_match_visit(
         Settings.
     matching : MatchingConfig, optional
         Settings of the PSF-matched warp; None makes none.
+    store : PlaneStore, optional
+        Where the pixels of the warps are kept; by default in memory.
 
     Raises
     ------
@@ -176,13 +184,19 @@ def warp_and_match_visit(
     """
     visit: _Visit | None = None
     reports = []
-    for exposure, background, sky in detectors:
+    for exposure, background, sky, flat_ratio in detectors:
         if visit is None:
-            visit = _Visit.beginning(exposure, grid, config, matching)
+            visit = _Visit.beginning(exposure, grid, config, matching, store or InMemory())
         visit.planes = visit.planes.with_planes(exposure.mask.bits)
         visit.header = common_cards([visit.header, exposure.header])
         prepared = prepare(
-            exposure, config, visit.unit, visit.planes, background=background, sky=sky
+            exposure,
+            config,
+            visit.unit,
+            visit.planes,
+            background=background,
+            sky=sky,
+            flat_ratio=flat_ratio,
         )
         calibration, name, psf = exposure.calibration, exposure.name, exposure.psf
         del exposure  # its pixels are not needed while those of the warp are made
@@ -250,6 +264,7 @@ class _Visit:
         grid: TargetGrid,
         config: WarpConfig,
         matching: MatchingConfig | None,
+        store: PlaneStore,
     ) -> _Visit:
         """Return an empty warp in the unit of its first detector, or that of the settings."""
         planes = Mask.empty((1, 1))
@@ -259,6 +274,7 @@ class _Visit:
             no_data=no_data,
             with_fraction=config.masked_fraction,
             n_noise=config.noise,
+            store=store,
         )
         unit = unit_of_visit(config, first)
         matched = None
@@ -266,7 +282,11 @@ class _Visit:
             from skytool.stages.warp.matching import MatchedVisit
 
             pixels = Mosaic.empty(
-                grid.shape, no_data=no_data, with_fraction=False, n_noise=config.noise
+                grid.shape,
+                no_data=no_data,
+                with_fraction=False,
+                n_noise=config.noise,
+                store=store,
             )
             matched = MatchedVisit(grid, config, matching, pixels)
         return cls(first.header, unit, planes, mosaic, PsfGatherer(config), matched)
