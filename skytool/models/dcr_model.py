@@ -1,0 +1,609 @@
+"""The sky as refraction makes it: one image for each part of a band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from astropy.io import fits
+
+from skytool.core import dcr_limits
+from skytool.core.dcr_predict import predict_spectral, predict_split
+from skytool.core.windows import Window
+from skytool.errors import IncompatibleError
+from skytool.models.bands import Band
+from skytool.models.exposure import Exposure, Origin
+from skytool.models.refraction_shifts import SubfilterShifts, subfilter_shifts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+    from skytool.models.mask import Mask
+    from skytool.models.photometry import PhotometricCalibration
+    from skytool.models.pointing import Pointing
+    from skytool.models.psf import Psf
+
+    Image = NDArray[np.float32]
+
+SPECTRA = ("steps", "polynomial")
+"""What the spectrum of a pixel may be between the subfilters: flat in each, or smooth."""
+
+
+@dataclass(eq=False, kw_only=True)
+class DcrModel:
+    """Images of the sky in parts of a band, without refraction: as seen in the zenith.
+
+    Boxes are `~skytool.core.windows.Window` of pixels in the parent frame, in which the first
+    pixel of the model is at `origin`.
+
+    Parameters
+    ----------
+    model_images : list of ndarray of float32, shape (ny, nx)
+        One image for each subfilter, the bluest first; their sum is the whole band [``unit``].
+    mask : Mask
+        Named planes, common to all.
+    variance : ndarray of float32, shape (ny, nx)
+        Variance of one subfilter, common to all [``unit`` squared].
+    effective_wavelength, bandwidth : float or None
+        Middle and full width of the band [nm].
+    reference_wavelength : float or None
+        Wavelength of light that refraction leaves in its place [nm]; that of the band if None.
+    filter : str
+        Name of the filter.
+    psf : Psf or None
+        Point spread function of every subfilter.
+    wcs : `~astropy.wcs.WCS` or None
+        Celestial coordinates of array pixels.
+    unit : str
+        FITS unit string of the images.
+    calibration : PhotometricCalibration or None
+        What one ``unit`` is in nanojansky.
+    origin : Origin
+        Place of the first pixel in the parent frame.
+    spectrum : {"steps", "polynomial"}
+        What is between the subfilters, see `SPECTRA`.
+    name : str
+        What messages call it.
+    subfilter_variances : list of ndarray of float32, shape (ny, nx)
+        Variance of every subfilter, if they differ.
+    header : `~astropy.io.fits.Header`
+        Observation cards common to all that it was made of.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or shapes differ.
+    """
+
+    model_images: list[Image]
+    mask: Mask
+    variance: Image
+    effective_wavelength: float | None = None
+    bandwidth: float | None = None
+    reference_wavelength: float | None = None
+    filter: str = ""
+    psf: Psf | None = None
+    wcs: WCS | None = None
+    unit: str = ""
+    calibration: PhotometricCalibration | None = None
+    origin: Origin = field(default=Origin(0, 0))
+    spectrum: str = "steps"
+    name: str = "the DCR model"
+    subfilter_variances: list[Image] = field(default_factory=list)
+    header: fits.Header = field(default_factory=fits.Header)
+
+    def __post_init__(self) -> None:
+        if not self.model_images:
+            raise ValueError(f"{self.name} has no subfilters")
+        planes = [*self.model_images, self.mask.array, self.variance, *self.subfilter_variances]
+        if any(plane.shape != self.variance.shape for plane in planes):
+            raise ValueError(f"the planes of {self.name} differ in shape")
+        if self.spectrum not in SPECTRA:
+            raise ValueError(f"{self.name}: no spectrum {self.spectrum!r}")
+
+    @classmethod
+    def from_image(
+        cls,
+        exposure: Exposure,
+        dcr_num_subfilters: int,
+        *,
+        effective_wavelength: float | None = None,
+        bandwidth: float | None = None,
+        filter_name: str = "",
+        psf: Psf | None = None,
+        calibration: PhotometricCalibration | None = None,
+    ) -> Self:
+        """Divide a coadd equally between subfilters.
+
+        Parameters
+        ----------
+        exposure : Exposure
+            The coadd; PSF and calibration are its own unless given.
+        dcr_num_subfilters : int
+            Number of subfilters N. Each has 1/N of the flux and of the variance.
+        effective_wavelength, bandwidth : float, optional
+            Middle and width of the band [nm], needed for all that has to do with refraction.
+        filter_name : str
+            Name of the filter.
+        psf : Psf, optional
+            Point spread function.
+        calibration : PhotometricCalibration, optional
+            Photometric calibration.
+
+        Raises
+        ------
+        ValueError
+            If there are no subfilters, or a pixel is NaN and has no mask plane.
+        """
+        if dcr_num_subfilters < 1:
+            raise ValueError(f"a model has one subfilter or more, not {dcr_num_subfilters}")
+        empty = np.isnan(exposure.image)
+        if (empty & (exposure.mask.array == 0)).any():
+            raise ValueError(f"{exposure.name} has pixels that are NaN and not masked")
+        image = exposure.image / np.float32(dcr_num_subfilters)
+        image[empty] = 0.0
+        return cls(
+            model_images=[image.copy() for _ in range(dcr_num_subfilters)],
+            mask=type(exposure.mask)(exposure.mask.array.copy(), exposure.mask.bits),
+            variance=exposure.variance / np.float32(dcr_num_subfilters),
+            effective_wavelength=effective_wavelength,
+            bandwidth=bandwidth,
+            filter=filter_name,
+            psf=psf or exposure.psf,
+            wcs=exposure.wcs,
+            unit=exposure.unit,
+            calibration=calibration or exposure.calibration,
+            origin=exposure.origin,
+            name=exposure.name,
+            header=exposure.header,
+        )
+
+    @property
+    def dcr_num_subfilters(self) -> int:
+        """Number of subfilters."""
+        return len(self.model_images)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)``."""
+        ny, nx = self.variance.shape
+        return ny, nx
+
+    @property
+    def bbox(self) -> Window:
+        """Pixels of the model in the parent frame."""
+        return Window(y=self.origin.y, x=self.origin.x, shape=self.shape)
+
+    @property
+    def band(self) -> Band:
+        """The band; a `ValueError` if its wavelengths are not known."""
+        if self.effective_wavelength is None or self.bandwidth is None:
+            raise ValueError(f"{self.name} has no effective wavelength and bandwidth")
+        return Band(self.effective_wavelength, self.bandwidth, self.filter)
+
+    def __len__(self) -> int:
+        return len(self.model_images)
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.model_images)
+
+    def __getitem__(self, subfilter: int) -> Image:
+        return self.model_images[self._checked(subfilter)]
+
+    def __setitem__(self, subfilter: int, image: Image) -> None:
+        if image.shape != self.shape:
+            raise ValueError(f"an image of shape {image.shape} does not fit to {self.shape}")
+        self.model_images[self._checked(subfilter)] = image
+
+    def _checked(self, subfilter: int) -> int:
+        if not -len(self) <= subfilter < len(self):
+            raise IndexError(f"{self.name} has {len(self)} subfilters, not a number {subfilter}")
+        return subfilter
+
+    def _box(self, bbox: Window | None) -> Window:
+        """Return the pixels of a box that the model has."""
+        common = self.bbox if bbox is None else self.bbox.common(bbox)
+        if common is None:
+            raise IncompatibleError(f"{self.name} has no pixel in the box that is asked for.")
+        return common
+
+    def _cut(self, image: NDArray[Any], bbox: Window) -> NDArray[Any]:
+        """Return the part of an image, of the box or of the whole model, that is in a box."""
+        return image if image.shape == bbox.shape else image[bbox.within(self.bbox)]
+
+    def get_reference_image(self, bbox: Window | None = None) -> Image:
+        """Return the mean of the subfilters.
+
+        Parameters
+        ----------
+        bbox : Window, optional
+            Part of the model.
+
+        Returns
+        -------
+        ndarray of float32, shape (ny, nx)
+            The whole band without refraction is this times the number of subfilters.
+        """
+        parts = [self._cut(image, self._box(bbox)) for image in self]
+        return np.asarray(np.mean(parts, axis=0, dtype=np.float64), dtype=np.float32)
+
+    def assign(self, dcr_sub_model: DcrModel, bbox: Window | None = None) -> None:
+        """Replace pixels by those of another model.
+
+        Parameters
+        ----------
+        dcr_sub_model : DcrModel
+            The other model; its mask and variance do not count.
+        bbox : Window, optional
+            Which pixels; all of the other model by default.
+
+        Raises
+        ------
+        ValueError
+            If it has another number of subfilters.
+        """
+        if len(dcr_sub_model) != len(self):
+            raise ValueError(f"{len(dcr_sub_model)} subfilters do not fit to {len(self)}")
+        box = self._box(dcr_sub_model.bbox if bbox is None else dcr_sub_model._box(bbox))
+        for image, other in zip(self, dcr_sub_model, strict=True):
+            image[box.within(self.bbox)] = other[box.within(dcr_sub_model.bbox)]
+
+    def shifts_for(self, visit_info: Pointing, *, bbox: Window | None = None) -> SubfilterShifts:
+        """Return where an exposure shows the subfilters, in the pixels of the model.
+
+        Parameters
+        ----------
+        visit_info : `~skytool.models.pointing.Pointing`
+            Where the zenith was.
+        bbox : Window, optional
+            Part of the model, in whose middle refraction is taken.
+
+        Raises
+        ------
+        ValueError
+            If the model has no wavelengths.
+        IncompatibleError
+            If it has no WCS.
+        """
+        band = self.band
+        if self.wcs is None:
+            raise IncompatibleError(f"{self.name} has no celestial WCS.")
+        box = self._box(bbox).moved(y=self.origin.y, x=self.origin.x)
+        return subfilter_shifts(
+            visit_info,
+            self.wcs,
+            band.subfilters(len(self)),
+            y=box.y + (box.shape[0] - 1) / 2.0,
+            x=box.x + (box.shape[1] - 1) / 2.0,
+            reference_wavelength=self.reference_wavelength,
+            name=self.name,
+        )
+
+    def build_matched_template(
+        self,
+        exposure: Exposure | None = None,
+        order: int | None = 3,
+        visit_info: Pointing | None = None,
+        bbox: Window | None = None,
+        *,
+        split_subfilters: bool = True,
+        split_threshold: float = 0.0,
+        amplify_model: float = 1.0,
+        shifts: SubfilterShifts | ArrayLike | None = None,
+    ) -> Image:
+        """Return the sky as an exposure shows it.
+
+        Parameters
+        ----------
+        exposure : Exposure, optional
+            The exposure, whose header says where the zenith was.
+        order : int or None
+            Degree of the splines that shift images. None predicts with the spectrum of the model,
+            at many wavelengths and without interpolation.
+        visit_info : `~skytool.models.pointing.Pointing`, optional
+            Where the zenith was, instead of an exposure.
+        bbox : Window, optional
+            Part of the model; by default that of the exposure, or all.
+        split_subfilters : bool
+            Whether each subfilter is the mean of two shifts.
+        split_threshold : float
+            Difference of the two shifts from which this is done [pixel].
+        amplify_model : float
+            Factor on the differences between subfilters.
+        shifts : SubfilterShifts or array_like of float, shape (n_subfilters, 2, 2), optional
+            Shifts ``(dy, dx)`` of the two halves of every subfilter [pixel], instead of both.
+
+        Returns
+        -------
+        ndarray of float32, shape (ny, nx)
+            Pixels of the box.
+
+        Raises
+        ------
+        ValueError
+            If nothing says where the zenith was, or the model has no wavelengths.
+        """
+        if shifts is None:
+            shifts = self._shifts(exposure, visit_info, bbox)
+        box = self._box(bbox)
+        pairs = _pairs(shifts)
+        grown = self._grown(box, pairs)
+        images = [self._cut(image, grown) for image in self]
+        if amplify_model != 1.0:
+            mean = self.get_reference_image(grown)
+            images = [(image - mean) * np.float32(amplify_model) + mean for image in images]
+        if order is None:
+            if not isinstance(shifts, SubfilterShifts):
+                raise ValueError("a spectral prediction needs the refraction, not shifts alone")
+            dy, dx = shifts.local.shifts(self.wavelengths())
+            template = predict_spectral(images, dy, dx, smooth=self.spectrum == "polynomial")
+        else:
+            if not split_subfilters:
+                split_threshold = np.inf
+            template = predict_split(images, pairs, order=order, threshold=split_threshold)
+        return np.ascontiguousarray(template[box.within(grown)])
+
+    def wavelengths(self) -> NDArray[np.float64]:
+        """Return the wavelengths at which spectral predictions are made [nm]."""
+        from skytool.core.dcr_basis import band_nodes
+
+        band = self.band
+        return band.effective_wavelength + band.bandwidth / 2.0 * band_nodes(len(self))
+
+    def _shifts(
+        self, exposure: Exposure | None, visit_info: Pointing | None, bbox: Window | None
+    ) -> SubfilterShifts:
+        if exposure is not None:
+            visit_info = _pointing(exposure)
+        if visit_info is None:
+            raise ValueError("a template needs an exposure, visit_info or shifts")
+        return self.shifts_for(visit_info, bbox=bbox)
+
+    def _grown(self, box: Window, pairs: NDArray[np.float64]) -> Window:
+        """Return a box with all pixels whose light may come into it."""
+        border = int(np.ceil(np.abs(pairs).max())) + _BORDER
+        ny, nx = box.shape
+        return self._box(
+            Window(y=box.y - border, x=box.x - border, shape=(ny + 2 * border, nx + 2 * border))
+        )
+
+    def build_matched_exposure(
+        self,
+        exposure: Exposure | None = None,
+        visit_info: Pointing | None = None,
+        bbox: Window | None = None,
+        *,
+        order: int | None = 3,
+        shifts: SubfilterShifts | ArrayLike | None = None,
+    ) -> Exposure:
+        """Return the sky as an exposure shows it, with mask and variance.
+
+        Parameters
+        ----------
+        exposure, visit_info, bbox, order, shifts
+            As for `build_matched_template`.
+
+        Returns
+        -------
+        Exposure
+            Its mask has every plane of a pixel that any subfilter brings there.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no photometric calibration.
+        ValueError
+            As `build_matched_template`.
+        """
+        if self.calibration is None:
+            raise RuntimeError(
+                f"{self.name} has no photometric calibration, which an exposure needs: "
+                "give one to from_image, or read the model from a file that has it"
+            )
+        if shifts is None:
+            shifts = self._shifts(exposure, visit_info, bbox)
+        from skytool.models.dcr_planes import moved_planes
+
+        box = self._box(bbox)
+        image = self.build_matched_template(bbox=box, order=order, shifts=shifts)
+        mask, variance = moved_planes(self, _pairs(shifts), box)
+        wcs = self.wcs
+        local = box.moved(y=self.origin.y, x=self.origin.x)
+        if wcs is not None and (local.y or local.x):
+            wcs = wcs.deepcopy()
+            wcs.wcs.crpix = wcs.wcs.crpix - (local.x, local.y)
+        return Exposure(
+            image=image,
+            mask=mask,
+            variance=variance,
+            wcs=wcs,
+            unit=self.unit,
+            calibration=self.calibration,
+            psf=None if self.psf is None else self.psf.shifted(-local.y, -local.x),
+            header=self.header,
+            origin=Origin(box.y, box.x),
+            name=self.name,
+        )
+
+    def condition_dcr_model(
+        self, model_images: Sequence[Image], bbox: Window, gain: float = 1.0
+    ) -> None:
+        """Average new images with those of this model, in place.
+
+        Parameters
+        ----------
+        model_images : sequence of ndarray of float32, shape (ny, nx)
+            New images of the box, which are changed.
+        bbox : Window
+            The box.
+        gain : float
+            Weight of the new images relative to the old ones.
+        """
+        dcr_limits.average_steps(model_images, [self._cut(image, bbox) for image in self], gain)
+
+    def regularize_model_iter(
+        self,
+        subfilter: int,
+        new_model: Image,
+        bbox: Window,
+        regularization_factor: float,
+        regularization_width: int = 2,
+        *,
+        keep_negative: bool = False,
+    ) -> None:
+        """Limit by how much a subfilter changes from one step to the next, in place.
+
+        Parameters
+        ----------
+        subfilter : int
+            Its number.
+        new_model : ndarray of float32, shape (ny, nx)
+            New image of the box, which is changed.
+        bbox : Window
+            The box.
+        regularization_factor : float
+            Largest ratio of new and old.
+        regularization_width : int
+            Radius of the smallest area that is changed [pixel].
+        keep_negative : bool
+            Whether negative values may stay what they are.
+        """
+        dcr_limits.limit_step(
+            new_model,
+            self._cut(self[subfilter], bbox),
+            regularization_factor,
+            width=regularization_width,
+            keep_negative=keep_negative,
+        )
+
+    def regularize_model_freq(
+        self,
+        model_images: Sequence[Image],
+        bbox: Window,
+        bad_mask_planes: Iterable[str],
+        regularization_factor: float,
+        regularization_width: int = 2,
+        mask: Mask | None = None,
+        convergence_mask_planes: str | Iterable[str] = "DETECTED",
+    ) -> None:
+        """Limit by how much subfilters differ, in place.
+
+        Parameters
+        ----------
+        model_images : sequence of ndarray of float32, shape (ny, nx)
+            New images of the box, which are changed.
+        bbox : Window
+            The box.
+        bad_mask_planes : iterable of str
+            Planes of pixels that do not count for the noise.
+        regularization_factor : float
+            Largest ratio of two subfilters.
+        regularization_width : int
+            Size of the smoothing [pixel].
+        mask : Mask, optional
+            Mask of the box or of the model, instead of its own.
+        convergence_mask_planes : str or iterable of str
+            Planes of sources.
+        """
+        noise = self.calculate_noise_cutoff(
+            model_images[0], bad_mask_planes, _FREQ_BUFFER, convergence_mask_planes, mask, bbox
+        )
+        dcr_limits.limit_colours(
+            model_images,
+            self.get_reference_image(bbox),
+            noise,
+            regularization_factor,
+            width=regularization_width,
+        )
+
+    def calculate_noise_cutoff(
+        self,
+        image: Image,
+        bad_mask_planes: Iterable[str],
+        buffer_size: int,
+        convergence_mask_planes: str | Iterable[str] = "DETECTED",
+        mask: Mask | None = None,
+        bbox: Window | None = None,
+    ) -> float:
+        """Return the standard deviation of the pixels that show no source.
+
+        Parameters
+        ----------
+        image : ndarray of float32, shape (ny, nx)
+            Image of the box, or of the model.
+        bad_mask_planes : iterable of str
+            Planes of pixels that do not count.
+        buffer_size : int
+            Pixels along all edges of the box that do not count.
+        convergence_mask_planes : str or iterable of str
+            Planes of sources.
+        mask : Mask, optional
+            Mask of the box or of the model, instead of its own.
+        bbox : Window, optional
+            The box; the whole model by default.
+        """
+        box = self._box(bbox)
+        planes = (
+            [convergence_mask_planes]
+            if isinstance(convergence_mask_planes, str)
+            else convergence_mask_planes
+        )
+        flagged = (mask or self.mask).any_of([*bad_mask_planes, *planes])
+        usable = ~self._cut(flagged, box)
+        inside = np.zeros_like(usable)
+        ny, nx = usable.shape
+        inside[buffer_size : ny - buffer_size, buffer_size : nx - buffer_size] = True
+        return dcr_limits.noise_cutoff(self._cut(image, box), usable & inside)
+
+    @staticmethod
+    def apply_image_thresholds(
+        image: Image,
+        high_threshold: Image | None = None,
+        low_threshold: Image | None = None,
+        regularization_width: int = 2,
+    ) -> None:
+        """Bring extended areas of an image between limits, in place.
+
+        Parameters
+        ----------
+        image : ndarray of float32, shape (ny, nx)
+            The image.
+        high_threshold, low_threshold : ndarray of float32, shape (ny, nx), optional
+            Limits.
+        regularization_width : int
+            Radius of the smallest area that is changed [pixel].
+        """
+        dcr_limits.apply_thresholds(
+            image, high_threshold, low_threshold, width=regularization_width
+        )
+
+
+_BORDER = 8  # beyond the largest shift, for splines and the ripples of spectral shifts
+_FREQ_BUFFER = 5
+
+
+def _pointing(exposure: Exposure) -> Pointing:
+    """Return where the zenith was during an exposure, by its header."""
+    from skytool.models.observation import observation_from_header
+    from skytool.models.orientation import sky_orientation
+    from skytool.models.pointing import resolve_pointing
+
+    center = None
+    if exposure.wcs is not None:
+        ny, nx = exposure.shape
+        place = sky_orientation(exposure.wcs, y=(ny - 1) / 2, x=(nx - 1) / 2, name=exposure.name)
+        center = place.ra, place.dec
+    return resolve_pointing(
+        observation_from_header(exposure.header), center=center, name=exposure.name
+    )
+
+
+def _pairs(shifts: SubfilterShifts | ArrayLike) -> NDArray[np.float64]:
+    """Return the shifts of the halves of subfilters, shape (n, 2, 2), last axis ``(dy, dx)``."""
+    if isinstance(shifts, SubfilterShifts):
+        return np.stack([shifts.dy, shifts.dx], axis=-1)
+    return np.asarray(shifts, dtype=np.float64)

@@ -1,0 +1,55 @@
+"""Mask and variance of templates from a DCR model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.models.mask import Mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.windows import Window
+    from skytool.models.dcr_model import DcrModel
+
+
+def moved_planes(
+    model: DcrModel, shifts: NDArray[np.float64], box: Window
+) -> tuple[Mask, NDArray[np.float32]]:
+    """Return mask and variance of a template.
+
+    Parameters
+    ----------
+    model : DcrModel
+        The model, whose planes are not changed.
+    shifts : ndarray of float64, shape (n_subfilters, 2, 2)
+        ``(dy, dx)`` of both halves of every subfilter [pixel].
+    box : Window
+        Pixels of the template, in the parent frame.
+
+    Returns
+    -------
+    mask : Mask
+        Planes that any subfilter brings to a pixel, by shifts in whole pixels.
+    variance : ndarray of float32, shape (ny, nx)
+        Sum of the variances of the subfilters, each at its place.
+    """
+    means = shifts.mean(axis=1)
+    bits = np.zeros(box.shape, np.int32)
+    variance = np.zeros(box.shape, np.float32)
+    steps = np.rint(means).astype(int)
+    for number, (dy, dx) in enumerate(steps):
+        rows = _clipped(box.y - model.origin.y - dy, box.shape[0], model.shape[0])
+        columns = _clipped(box.x - model.origin.x - dx, box.shape[1], model.shape[1])
+        place = np.ix_(rows, columns)
+        bits |= model.mask.array[place]
+        own = model.subfilter_variances[number] if model.subfilter_variances else model.variance
+        variance += own[place]
+    return Mask(bits, model.mask.bits), variance
+
+
+def _clipped(first: int, count: int, length: int) -> NDArray[np.int64]:
+    """Return positions from ``first`` on, of which those beyond an edge repeat the edge."""
+    return np.clip(np.arange(first, first + count), 0, length - 1)
