@@ -1,0 +1,366 @@
+"""The sources of a difference: detected on its score, measured on the difference itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytool.core.detection import detect, grown_pixels
+from skytool.core.dipole import ImagePart
+from skytool.core.score import matched_filter, significance
+from skytool.core.source_psf import SourcePsf
+from skytool.errors import AlgorithmError
+from skytool.models.mask import Mask
+from skytool.models.source_catalogue import COLUMNS, SourceCatalogue
+from skytool.stages.diffim.sky_sources import empty_places
+from skytool.stages.diffim.sources_background import leftover_sky
+from skytool.stages.diffim.sources_measure import (
+    Measured,
+    calibrated,
+    dipole_columns,
+    fitted_dipoles,
+    footprint_flags,
+    forced_fluxes,
+    mask_flags,
+    measured_fluxes,
+    measured_positions,
+    peak_places,
+)
+from skytool.stages.diffim.sources_metrics import (
+    Searched,
+    catalogue_metrics,
+    mask_metrics,
+    noise_metrics,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.detection import Detections
+    from skytool.core.dipole import Dipole
+    from skytool.models.background_layers import BinnedBackground
+    from skytool.models.exposure import Exposure
+    from skytool.stages.diffim.sources_config import SourcesConfig
+    from skytool.stages.diffim.sources_measure import Floats, Values
+
+    Plane = NDArray[np.float32]
+    Flags = NDArray[np.bool_]
+
+DETECTED = ("DETECTED", "DETECTED_NEGATIVE")
+_OLD_PLANES = (*DETECTED, "NOT_DEBLENDED", "STREAK")
+_SKY_BORDER = 9  # [pixel]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceReport:
+    """What was found in a difference.
+
+    Parameters
+    ----------
+    difference : Exposure
+        The difference without its sky, with the planes DETECTED and DETECTED_NEGATIVE.
+    score : Exposure
+        Image and variance of the difference correlated with its PSF.
+    snr : ndarray of float32, shape (ny, nx)
+        Their signal-to-noise ratio, of unit variance; NaN where there is none.
+    catalogue : SourceCatalogue
+        The sources, then the empty places.
+    background : BinnedBackground or None
+        What was subtracted from the difference.
+    metrics : dict
+        Numbers for the header and the report.
+    """
+
+    difference: Exposure
+    score: Exposure
+    snr: Plane
+    catalogue: SourceCatalogue
+    background: BinnedBackground | None
+    metrics: dict[str, float | int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The difference and its score on the way."""
+
+    difference: Exposure
+    score: Exposure
+    psf: SourcePsf
+    bad: Flags
+    background: BinnedBackground | None
+
+
+def find_sources(
+    difference: Exposure,
+    config: SourcesConfig,
+    *,
+    score: Exposure | None = None,
+    science: Exposure | None = None,
+    template: Exposure | None = None,
+) -> SourceReport:
+    """Find and measure the sources of a difference.
+
+    Parameters
+    ----------
+    difference : Exposure
+        Difference of white noise, with its own PSF and variance.
+    config : SourcesConfig
+        Settings.
+    score : Exposure, optional
+        A score made otherwise, with its variance; sources are detected on it as it is. By default
+        the difference is filtered with its PSF.
+    science, template : Exposure, optional
+        The science image, and the template as it was subtracted, for fluxes at the same places and
+        for dipoles.
+
+    Returns
+    -------
+    SourceReport
+        Sources with their positions, fluxes, flags; empty if there are none.
+
+    Raises
+    ------
+    IncompatibleError
+        If the difference has no PSF.
+    AlgorithmError
+        If nothing was found and that is an error.
+    """
+    measured = Measured.of(_without_planes(difference), config.bad_planes)
+    images = _prepared(_without_planes(difference), score, measured, config)
+    snr = significance(images.score.image, images.score.variance)
+    growth = int(config.grow * images.psf.sigma + 0.5)
+    found = detect(snr, threshold=config.threshold, min_pixels=config.min_pixels, growth=growth)
+    mask = images.difference.mask.with_flagged(found.positive, DETECTED[0])
+    mask = mask.with_flagged(found.negative_mask, DETECTED[1])
+    images = replace(images, difference=images.difference.with_values(mask=mask))
+    images = replace(images, score=_flagged(images.score, mask))
+    parts = [Measured.of(images.difference, config.bad_planes, images.psf)]
+    for exposure in (science, template):
+        if exposure is not None and (config.forced or config.dipoles):
+            own = None if exposure.psf is not None or science is None else parts[-1].psf
+            parts.append(Measured.of(exposure, config.bad_planes, own))
+    named = [name for name, e in (("SCI", science), ("TPL", template)) if e is not None]
+    catalogue, counts = _catalogue(images, snr, found, parts, named, config)
+    if config.raise_on_no_sources and not len(catalogue.of_sky(sky=False)):
+        raise AlgorithmError(
+            f"{difference.name}: no source above {config.threshold:g} sigma.",
+            hint="Lower --detection-threshold.",
+        )
+    occupied = found.positive | found.negative_mask | images.bad
+    searched = Searched(snr, images.psf.sigma, config.threshold)
+    metrics = {
+        **noise_metrics(images.difference, occupied, searched),
+        **mask_metrics(mask, images.bad, found),
+        **catalogue_metrics(catalogue, counts),
+    }
+    return SourceReport(images.difference, images.score, snr, catalogue, images.background, metrics)
+
+
+def _without_planes(difference: Exposure) -> Exposure:
+    """Return the difference without planes of an earlier detection."""
+    mask = difference.mask.with_planes(DETECTED)
+    array = mask.array & ~mask.bitmask(_OLD_PLANES)
+    return difference.with_values(mask=Mask(array, mask.bits))
+
+
+def _prepared(
+    difference: Exposure, score: Exposure | None, measured: Measured, config: SourcesConfig
+) -> _Images:
+    """Return the difference without its sky, and its score.
+
+    The sky is measured twice, the second time without the sources that were found after the first.
+    """
+    image, variance = difference.image, difference.variance
+    bad, psf = ~measured.pixels.good, measured.psf
+    first = leftover_sky(image, bad, config) if config.subtract_background else None
+    level = _level(first, difference.shape)
+    if score is None:
+        filtering = psf if config.filter == "psf" else _gaussian(psf, config.kernel_width)
+        made = matched_filter(image - level, variance, bad, filtering)
+        score = difference.with_values(image=made.signal, variance=made.variance, extensions=())
+        weight = _surface(filtering.kernel.images.sum(axis=(2, 3)), difference.shape)
+    else:
+        lost = score.mask.any_of(("NO_DATA", "EDGE"))
+        score = score.with_values(image=np.where(lost, np.float32(np.nan), score.image - level))
+        weight = np.float32(1.0)
+    background = first
+    if first is not None:
+        snr = significance(score.image, score.variance)
+        grown = grown_pixels(snr, threshold=config.threshold, growth=int(3.0 * psf.sigma + 1.0))
+        background = leftover_sky(image, bad | grown, config) or first
+        # the change is so small, and so smooth, that the filter only multiplies it by its sum
+        level = _level(background, difference.shape)
+        change = weight * (level - _level(first, difference.shape))
+        score = score.with_values(image=score.image - change)
+    return _Images(difference.with_values(image=image - level), score, psf, bad, background)
+
+
+def _level(background: BinnedBackground | None, shape: tuple[int, int]) -> Plane | np.float32:
+    """Return the sky at every pixel."""
+    return np.float32(0.0) if background is None else background.evaluate(shape)
+
+
+def _surface(sums: Floats, shape: tuple[int, int]) -> Plane | np.float32:
+    """Return the sum of the filter at every pixel."""
+    if sums.size == 1:
+        return np.float32(sums[0, 0])
+    from skytool.core.chebyshev import ChebyshevModel
+
+    return ChebyshevModel(sums, shape).image()
+
+
+def _gaussian(psf: SourcePsf, width: float) -> SourcePsf:
+    """Return a round Gaussian as wide as the star in the middle of the image."""
+    from skytool.core.spatial_kernel import SpatialKernel
+
+    half = int(width * psf.sigma + 0.5) // 2
+    offsets = np.arange(-half, half + 1)
+    taps = np.exp(-0.5 * np.square(offsets / psf.sigma))
+    images = np.outer(taps, taps)[None, None] / taps.sum() ** 2
+    return SourcePsf(SpatialKernel(images=images, domain=psf.kernel.domain))
+
+
+def _flagged(score: Exposure, mask: Mask) -> Exposure:
+    """Return the score with the planes of the difference, and EDGE where there is no value."""
+    return score.with_values(mask=mask.with_flagged(~np.isfinite(score.image), "EDGE"))
+
+
+def _catalogue(
+    images: _Images,
+    snr: Plane,
+    found: Detections,
+    parts: list[Measured],
+    named: list[str],
+    config: SourcesConfig,
+) -> tuple[SourceCatalogue, dict[str, int]]:
+    """Return the sources that are not refused, and how many there were at every step."""
+    mask = images.difference.mask
+    peaks = peak_places(snr, found.row, found.column)
+    refused = (mask.array[found.row, found.column] & mask.bitmask(config.reject_planes)) != 0
+    rejected = np.zeros(len(found), np.bool_)
+    rejected[found.footprint[refused]] = True
+    kept = np.flatnonzero(~rejected)
+    values = _sources(images, found, peaks, kept, parts, named, config)
+    if config.sky_sources:
+        values = _joined(values, _sky(images, snr, values, parts, named, config))
+    values |= calibrated(images.difference, values)
+    removed = _removed(mask, values, config)
+    n_removed = int(np.count_nonzero(removed & ~np.asarray(values["SKY"], np.bool_)))
+    ordered = {name: values[name][~removed] for name in COLUMNS if name in values}
+    ordered = {"ID": np.arange(1, int(np.count_nonzero(~removed)) + 1), **ordered}
+    counts = {
+        "nUnmergedDiaSources": found.n_unmerged,
+        "nMergedDiaSources": len(found),
+        "nRejectedBadMaskPlanes": int(np.count_nonzero(rejected)),
+        "nRemovedBadFlaggedSources": n_removed,
+    }
+    unit = images.difference.unit
+    return SourceCatalogue(ordered, unit, dict(mask.bits)), counts
+
+
+def _sources(
+    images: _Images,
+    found: Detections,
+    peaks: Floats,
+    kept: NDArray[np.intp],
+    parts: list[Measured],
+    named: list[str],
+    config: SourcesConfig,
+) -> Values:
+    """Return the columns of the detected sources."""
+    first = found.first[kept]
+    values = measured_positions(parts[0], peaks[first])
+    if config.dipoles:
+        signs = {"SCI": (1.0, 0.0), "TPL": (0.0, 1.0)}
+        both = parts if len(named) == 2 else parts[:1]
+        fitted = [
+            ImagePart(part.pixels, part.psf, sign)
+            for part, sign in zip(
+                both, [(1.0, -1.0), *(signs[name] for name in named)], strict=False
+            )
+        ]
+        dipoles: list[Dipole | None] = fitted_dipoles(
+            fitted, found, peaks, max_area=config.max_dipole_area, rule=config.dipole
+        )
+        values |= dipole_columns([dipoles[k] for k in kept])
+        for name in ("X", "Y"):
+            values[name] = np.where(values["DIPOLE"], values[f"DIP{name}"], values[name])
+    values |= {
+        "SNR": found.significance[first],
+        "SKY": np.zeros(kept.size, np.bool_),
+        "PEAKX": found.column[first],
+        "PEAKY": found.row[first],
+        "NPIX": found.area[kept],
+        "NPEAKS": np.bincount(found.footprint, minlength=len(found))[kept],
+        "NEGATIVE": (found.has_negative & ~found.has_positive)[kept],
+        "POSPART": found.has_positive[kept],
+        "NEGPART": found.has_negative[kept],
+        "FLAGS": footprint_flags(images.difference.mask, found)[kept],
+    }
+    return values | _measured(images, values, parts, named, config)
+
+
+def _measured(
+    images: _Images, values: Values, parts: list[Measured], named: list[str], config: SourcesConfig
+) -> Values:
+    """Return what is measured in the same way at sources and at empty places."""
+    y, x = (np.asarray(values[name], np.float64) for name in ("Y", "X"))
+    more = measured_fluxes(parts[0], y, x, config)
+    if config.forced:
+        for name, part in zip(named, parts[1:], strict=True):
+            more |= forced_fluxes(part, y, x, name)
+    return more | mask_flags(images.difference.mask, y, x)
+
+
+def _sky(
+    images: _Images,
+    snr: Plane,
+    sources: Values,
+    parts: list[Measured],
+    named: list[str],
+    config: SourcesConfig,
+) -> Values:
+    """Return the columns of the empty places."""
+    mask = images.difference.mask
+    occupied = mask.any_of((*DETECTED, "BAD", "NO_DATA", "EDGE")) | ~np.isfinite(snr)
+    y, x = empty_places(
+        occupied,
+        n=config.sky_sources,
+        radius=config.sky_radius,
+        border=_SKY_BORDER,
+        tries=config.sky_tries,
+        seed=config.seed,
+    )
+    row, column = (np.floor(at + 0.5).astype(np.intp) for at in (y, x))
+    values: Values = {
+        "X": x,
+        "Y": y,
+        "PEAKX": column,
+        "PEAKY": row,
+        "SKY": np.ones(x.size, np.bool_),
+        "SNR": np.abs(snr[row, column]).astype(np.float64),
+        "FLAGS": mask.array[row, column],
+    }
+    values |= _measured(images, values, parts, named, config)
+    for name, column_values in sources.items():
+        if name not in values:
+            missing: Any = np.nan if column_values.dtype.kind == "f" else 0
+            values[name] = np.full(x.size, missing, column_values.dtype)
+    return values
+
+
+def _joined(one: Values, other: Values) -> Values:
+    """Return the rows of one table and then those of the other."""
+    return {name: np.concatenate([values, other[name]]) for name, values in one.items()}
+
+
+def _removed(mask: Mask, values: Values, config: SourcesConfig) -> Flags:
+    """Return which sources are refused because of the pixels at their position."""
+    any_of, all_of = (np.asarray(values[name], np.int32) for name in ("CENTANY", "CENTALL"))
+    removed = np.asarray(values["OFFIMAGE"], np.bool_).copy()
+    removed |= (any_of & mask.bitmask(config.remove_planes)) != 0
+    if config.remove_interpolated:
+        removed |= (all_of & mask.bitmask(["INTRP"])) != 0
+    return removed

@@ -1,0 +1,73 @@
+"""The sky that is left in a difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.cell_grid import CellGrid
+from skytool.core.cells import cell_statistics
+from skytool.core.chebyshev import n_terms
+from skytool.core.interpolation import InterpolationRule, fill_missing
+from skytool.models.background_layers import Approximation, BinnedBackground
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.stages.diffim.sources_config import SourcesConfig
+
+_LEAST_GOOD = 0.1  # part of a cell
+_POOLING = 16.0  # pixels of the typical scatter in that of every cell
+_WORST_FIT = 2.0  # squared misfit of the cells per degree of freedom
+
+
+def leftover_sky(
+    image: NDArray[np.float32], bad: NDArray[np.bool_], config: SourcesConfig
+) -> BinnedBackground | None:
+    """Return the sky of a difference.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx)
+        The difference.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels to leave out.
+    config : SourcesConfig
+        Size of the cells, and order of the polynomial through them.
+
+    Returns
+    -------
+    BinnedBackground or None
+        None where no cell has enough pixels. The polynomial is left for a spline through the cells
+        if their misfit is more than twice what their errors allow, and its order is lowered until
+        there are twice as many cells as terms.
+    """
+    grid = CellGrid.from_bin_size((image.shape[0], image.shape[1]), config.background_size)
+    cells = cell_statistics(image, bad, grid, min_fraction=_LEAST_GOOD)
+    if not cells.valid.any():
+        return None
+    weights = cells.weights(pooling=_POOLING)
+    with np.errstate(divide="ignore"):
+        variance = (1.0 / weights).astype(np.float32)
+    filled = fill_missing(cells.value).astype(np.float32)
+    spline = BinnedBackground(filled, grid, InterpolationRule(reach=0.0))
+    if config.background_order is None:
+        return spline
+    n_cells = int(cells.valid.sum())
+    orders = range(config.background_order + 1)
+    order = max((n for n in orders if 2 * n_terms(n) <= n_cells), default=0)
+    fit = BinnedBackground(
+        np.where(cells.valid, cells.value, np.nan).astype(np.float32),
+        grid,
+        variance=variance,
+        approximation=Approximation(order, weighted=True),
+    )
+    freedom = n_cells - n_terms(order)
+    if freedom < 1:
+        return fit
+    model = fit.evaluate(grid.image_shape)
+    rows, columns = (np.round(at).astype(np.intp) for at in (grid.y_centers, grid.x_centers))
+    misfit = np.square(cells.value - model[np.ix_(rows, columns)]) * weights
+    chi2 = float(np.nansum(np.where(cells.valid, misfit, 0.0))) / freedom
+    return fit if chi2 <= _WORST_FIT else spline

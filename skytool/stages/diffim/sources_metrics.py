@@ -1,0 +1,168 @@
+"""Numbers that tell how good a difference is, and whether its noise is what its variance says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.detection_rate import noise_peaks
+from skytool.core.noise_correlation import mean_correlation, measure_correlation
+from skytool.core.statistics import sample_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from skytool.core.detection import Detections
+    from skytool.models.exposure import Exposure
+    from skytool.models.mask import Mask
+    from skytool.models.source_catalogue import SourceCatalogue
+
+    Plane = NDArray[np.float32]
+    Flags = NDArray[np.bool_]
+    Metrics = dict[str, float | int]
+
+_SAMPLES = 1 << 20
+_BLOCK, _BLOCKS = 128, 4  # side [pixel] and number along an axis of the samples of correlation
+_LAGS = 3
+_CLIP = 5.0  # sigma, of what is taken for noise
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What detection was made on.
+
+    Parameters
+    ----------
+    snr : ndarray of float32, shape (ny, nx)
+        Signal-to-noise ratio of a point source; NaN where none is sought.
+    sigma : float
+        Standard deviation of the Gaussian like the PSF [pixel].
+    threshold : float
+        Of detection [sigma].
+    """
+
+    snr: Plane
+    sigma: float
+    threshold: float
+
+
+def noise_metrics(difference: Exposure, bad: Flags, searched: Searched) -> Metrics:
+    """Return how the noise of source-free pixels compares with the variance.
+
+    Parameters
+    ----------
+    difference : Exposure
+        The difference.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels of sources, and those that do not count.
+    searched : Searched
+        What detection was made on.
+
+    Returns
+    -------
+    dict
+        Robust standard deviations of the difference and of the score, in units of those claimed
+        (one is right); mean of the score; correlation of pixels 1 to 3 apart along the axes; number
+        of detections of either sign that pure noise gives.
+    """
+    step = max(1, bad.size // _SAMPLES)
+    free = ~bad
+    pull = _sampled(difference.image, difference.variance, free, step)
+    snr = searched.snr.ravel()[::step][free.ravel()[::step]]
+    metrics: Metrics = {}
+    for name, values in (("difference", pull), ("score", snr[np.isfinite(snr)])):
+        if values.size:
+            statistics = sample_statistics(values)
+            metrics[f"{name}SkyStdev"] = float(statistics.robust_std)
+            metrics[f"{name}SkyMean"] = float(statistics.clip_mean)
+    metrics |= _correlations(difference, free)
+    n_searched = int(np.count_nonzero(np.isfinite(searched.snr)))
+    metrics["nSearchedPixels"] = n_searched
+    rate = noise_peaks(searched.sigma, searched.threshold)
+    metrics["nExpectedNoiseSources"] = 2.0 * rate * n_searched
+    return metrics
+
+
+def _sampled(image: Plane, variance: Plane, free: Flags, step: int) -> NDArray[np.float64]:
+    """Return some pixels in units of their standard deviation."""
+    use = free.ravel()[::step]
+    values = image.ravel()[::step][use].astype(np.float64)
+    return values / np.sqrt(variance.ravel()[::step][use])
+
+
+def _correlations(difference: Exposure, free: Flags) -> Metrics:
+    """Return the correlations of pixels some distance apart in x and y, of either."""
+    parts = []
+    for rows, columns in _sample_blocks(difference.shape):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            noise = difference.image[rows, columns] / np.sqrt(difference.variance[rows, columns])
+            noise[~free[rows, columns] | ~(np.abs(noise) < _CLIP)] = np.nan
+        if np.count_nonzero(np.isfinite(noise)) >= _BLOCK:
+            part = measure_correlation(noise - np.nanmean(noise), max_lag=_LAGS)
+            parts.append((part, part.samples))
+    if not parts:
+        return {}
+    middle = mean_correlation(parts).correlation
+    return {
+        f"autocorrelation{axis}{lag}": float(
+            middle[_LAGS + (lag if axis == "Y" else 0), _LAGS + (lag if axis == "X" else 0)]
+        )
+        for lag in range(1, _LAGS + 1)
+        for axis in "XY"
+    }
+
+
+def _sample_blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Yield blocks that lie evenly over an image."""
+    starts = [
+        sorted({round(at) for at in np.linspace(0, max(n - _BLOCK, 0), _BLOCKS)}) for n in shape
+    ]
+    for y in starts[0]:
+        for x in starts[1]:
+            yield slice(y, y + _BLOCK), slice(x, x + _BLOCK)
+
+
+def mask_metrics(mask: Mask, bad: Flags, detections: Detections) -> Metrics:
+    """Return how many pixels are good, bad and detected, and the part that every plane has."""
+    metrics: Metrics = {
+        "nBadPixels": int(np.count_nonzero(bad)),
+        "nGoodPixels": int(bad.size - np.count_nonzero(bad)),
+    }
+    for name, plane in (
+        ("Positive", detections.positive),
+        ("Negative", detections.negative_mask),
+    ):
+        metrics[f"nPixelsDetected{name}"] = int(np.count_nonzero(plane))
+        metrics[f"nBadPixelsDetected{name}"] = int(np.count_nonzero(plane & bad))
+    present = int(np.bitwise_or.reduce(mask.array, axis=None))
+    for name, bit in sorted(mask.bits.items(), key=lambda item: item[1]):
+        if present >> bit & 1:
+            part = np.count_nonzero(mask.array & np.int32(1 << bit)) / bad.size
+            metrics[f"{name.lower()}_mask_fraction"] = part
+    return metrics
+
+
+def catalogue_metrics(catalogue: SourceCatalogue, counts: dict[str, int]) -> Metrics:
+    """Return how many sources there are of every kind, and how empty places scatter.
+
+    Parameters
+    ----------
+    catalogue : SourceCatalogue
+        All sources.
+    counts : dict
+        Number of footprints before and after merging, and of those left out by each rule.
+    """
+    found, sky = (catalogue.of_sky(sky=sky) for sky in (False, True))
+    metrics: Metrics = {**counts, "nSources": len(found), "n_skySources": len(sky)}
+    metrics["nNegativeSources"] = int(np.count_nonzero(found.columns["NEGATIVE"]))
+    metrics["nDipoles"] = int(np.count_nonzero(found.columns.get("DIPOLE", 0)))
+    flux, error = (np.asarray(sky.columns[name], np.float64) for name in ("FLUX", "FLUXERR"))
+    pull = (flux / error)[np.isfinite(flux) & (error > 0.0)]
+    if pull.size > 1:
+        metrics["skySourcePullMean"] = float(pull.mean())
+        metrics["skySourcePullStdev"] = float(pull.std(ddof=1))
+    return metrics
