@@ -3,30 +3,21 @@
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from tests.bench.costs import Cost, cost
 from tests.cli.warping import sky_cards
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).parents[2]
 SCALE = 0.2
 SIZES = (1024, 2048, 4096)
 ROUNDS = 3
-
-
-class Cost(NamedTuple):
-    """CPU time of user and system [s], and the most memory [byte]."""
-
-    cpu: float
-    memory: float
 
 
 def distortion(size):
@@ -68,32 +59,6 @@ def folder(tmp_path_factory):
         header.update(sky_cards((n, n), scale=SCALE))
         header.totextfile(folder / f"grid{size}.head", endcard=True)
     return folder
-
-
-# A process starts with the peak memory of the one it was forked from: this one is small.
-LAUNCHER = """
-import os, sys
-pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
-_, status, used = os.wait4(pid, 0)
-print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024,
-      file=sys.stderr)
-"""
-
-
-def cost(command, folder):
-    """Run a command and return what it cost."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, *command],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    status, cpu, memory = done.stderr.splitlines()[-1].split()
-    assert status == "0", done.stderr
-    return Cost(float(cpu), float(memory))
 
 
 def ours(size, *options):
