@@ -216,8 +216,8 @@ def correct_visit(task: ApplyTask | SkytoolError) -> list[Product]:
         correction = layers[member.detector]
         _write(task, place, exposure, correction.layers, solution)
         metrics = _metrics(task.frames[place], solution)
-        metrics["correlation_before"] = correction.correlation_before
-        metrics["correlation_after"] = correction.correlation_after
+        for name in ("correlation_before", "correlation_after", "rms_before", "rms_after"):
+            metrics[name] = getattr(correction, name)
         metrics["layers"] = len(correction.layers)
         products.append(Product(path=task.outputs[place], metrics=metrics))
         del exposure

@@ -94,6 +94,7 @@ def build_units(
 
     config = build_config(settings)
     failures: list[Unit[Any]] = []
+    _refuse_frames(inputs)
     members = find_members(inputs, reading, run, failures, group_by=group_by)
     if not members and not failures:
         raise NothingToDoError("there is no exposure to build a sky frame from.")
@@ -127,6 +128,23 @@ def build_units(
         shared=[] if focal_plane is None else [focal_plane],
         is_current=_is_current,
     )
+
+
+def _refuse_frames(inputs: Sequence[str]) -> None:
+    """Refuse sky frames among the exposures.
+
+    Raises
+    ------
+    IncompatibleError
+        If there is one.
+    """
+    from skytool.cli.skyframe_frames import holds_frame
+
+    for name in inputs:
+        if holds_frame(name):
+            raise IncompatibleError(
+                f"{name} is a sky frame, not an exposure.", hint="Give exposures alone."
+            )
 
 
 def _outputs(members: Sequence[Member], destination: Destination) -> dict[str, Path]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_EVERY_FILE = ("none",)
+
 
 @dataclass(frozen=True)
 class Member:
@@ -87,7 +89,8 @@ def find_members(
             members += [_member(source, name, len(sources) == 1, group_by) for source in sources]
         except SkytoolError as error:
             postpone(error, name, run, failures)
-    return _without_repetition(members) if group_by is None else members
+    by_file = group_by in {None, _EVERY_FILE}
+    return _without_repetition(members) if by_file else members
 
 
 def _member(
@@ -96,10 +99,10 @@ def _member(
     from skytool.models.observation import observation_from_header, visit_key
 
     seen = observation_from_header(source.header)
-    keys = None if group_by in {None, ("none",)} else group_by
-    visit = visit_key(source.header, keys, name=source.name)
-    if group_by == ("none",):
+    if group_by == _EVERY_FILE:
         visit = source.spec.file_name
+    else:
+        visit = visit_key(source.header, group_by, name=source.name)
     detector = seen.detector_name if seen.detector is None else str(seen.detector)
     if not detector and not alone:
         detector = _extension_text(source)
@@ -124,12 +127,29 @@ def _without_repetition(members: list[Member]) -> list[Member]:
     repeated = {visit for (visit, _), number in seen.items() if number > 1}
     if repeated:
         _log.info("visit %s is there several times: files count as visits", min(repeated))
+    names = _names_of_files(members)
     return [
-        replace(member, visit=f"{member.visit} {member.source.spec.file_name}")
+        replace(member, visit=_visit_of_file(member, names[member.argument]))
         if member.visit in repeated
         else member
         for member in members
     ]
+
+
+def _visit_of_file(member: Member, name: str) -> str:
+    return name if member.visit == member.source.spec.file_name else f"{member.visit} {name}"
+
+
+def _names_of_files(members: Iterable[Member]) -> dict[str, str]:
+    """Return the name of every input without its folder, with a number where two have the same."""
+    names: dict[str, str] = {}
+    number: dict[str, int] = {}
+    for member in members:
+        name = member.source.spec.file_name
+        if member.argument not in names:
+            number[name] = number.get(name, 0) + 1
+            names[member.argument] = name if number[name] == 1 else f"{name} ({number[name]})"
+    return names
 
 
 def postpone(error: SkytoolError, name: str, run: RunOptions, failures: list[Unit[Any]]) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from skytool.core.statistics import IQR_TO_SIGMA
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+_IQR_TO_SIGMA = 0.741  # of a normal distribution, to three digits
 _MAX_NOISE_SHARE = 0.5
 _L1_ROUNDS = 15
 
@@ -128,8 +128,8 @@ class ScaleSolution:
 
     @property
     def detected(self) -> bool:
-        """Whether the first scale is at least three standard errors."""
-        return bool(abs(self.scale[0]) >= 3 * self.error)
+        """Whether the first scale is at least three standard errors, and not zero."""
+        return bool(abs(self.scale[0]) >= 3 * self.error and self.scale[0] != 0)
 
 
 def solve_scales(samples: ScaleSamples, rule: ScaleRule) -> ScaleSolution:
@@ -176,7 +176,7 @@ def solve_scales(samples: ScaleSamples, rule: ScaleRule) -> ScaleSolution:
         scaled = residual * (np.sqrt(weights) if rule.weighted else 1.0)
         q25, middle, q75 = np.percentile(scaled[used], [25, 50, 75])
         center = middle if rule.clip_about == "median" else 0.0
-        limit = rule.rejection * IQR_TO_SIGMA * (q75 - q25)
+        limit = rule.rejection * _IQR_TO_SIGMA * (q75 - q25)
         used = candidates & (np.abs(scaled - center) <= limit)
         _check_kept(used, good, needed, samples, rule)
         factors = _least_squares(design, samples.image, weights, used)

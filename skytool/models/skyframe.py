@@ -197,6 +197,8 @@ def sky_frame_from_hdus(hdus: fits.HDUList, *, name: str) -> SkyFrame:
     if "SKYMVER" in header:
         check_version(header, newest=SKYFRAME_FORMAT, name=name)
     image = image_array(image_hdu, name=f"{name}[IMAGE]")
+    if not np.isfinite(image).any():
+        raise InputError(f"{name} holds no value: no superpixel is a number.")
     try:
         CellGrid.from_counts(shape, (image.shape[0], image.shape[1]))
     except AlgorithmError as error:

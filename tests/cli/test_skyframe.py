@@ -331,6 +331,22 @@ def test_a_flat_ratio_multiplies_exposures_while_they_are_measured(names):
     np.testing.assert_allclose(plane("c.fits"), plane(names[0]), rtol=2.4e-7)
 
 
+def test_files_of_one_name_in_two_folders_are_two_visits(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    names = []
+    for i, level in enumerate(LEVELS[:4]):
+        (tmp_path / f"night{i}").mkdir()
+        names.append(str(write_sky(f"night{i}/sky.fits", rng, level)))
+
+    build(*names, "-o", "frame.fits")
+
+    with fits.open("frame.fits") as hdus:
+        table = hdus["INPUTS"].data
+        assert table["FILE"].tolist() == 4 * ["sky.fits"]
+        assert table["SCALE"] == pytest.approx(LEVELS[:4], rel=0.02)
+        assert table["VISIT"].tolist() == ["sky.fits", *(f"sky.fits ({n})" for n in (2, 3, 4))]
+
+
 def test_layers_of_other_stages_stay(names, rng):
     build(*names, "-o", "sky.fits")
     apply(names[0], "--sky", "sky.fits", "-o", "a.fits")
@@ -386,7 +402,7 @@ def test_real_frames_of_a_fixed_camera_are_flattened(shared, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
 
     run("skyframe", "build", *files[:7], "-o", "sky.fits")
-    result = apply(*files[7:], "--sky", "sky.fits", "-d", "flat")
+    result = apply(*files[7:], "--sky", "sky.fits", "-d", "flat", "--report", "r.jsonl")
 
     scales = [float(line.split("\t")[1]) for line in result.stdout.splitlines()]
     assert np.ptp(scales) / np.mean(scales) < 0.03
@@ -399,6 +415,9 @@ def test_real_frames_of_a_fixed_camera_are_flattened(shared, tmp_path, monkeypat
         before, after = (np.std(cell_means(image, cells)) / level for image in (raw, flat))
         assert before > 0.07
         assert after < 0.01
+    for row in rows("r.jsonl"):
+        assert row["metrics"]["rms_before"] > 0.05 * row["metrics"]["scale"]
+        assert row["metrics"]["rms_after"] < 0.1 * row["metrics"]["rms_before"]
     assert header("sky.fits")["BOX.MINX"] == 479
 
 

@@ -23,7 +23,9 @@ def failing_files(rng):
     )
     bad = np.ones(SHAPE, bool)
     write_sky("masked.fits", rng, 900.0, VISIT=9, mask={"BAD": bad})
-    (fits.PrimaryHDU(np.zeros((5, 5)))).writeto("bare.fits")
+    frame = fits.PrimaryHDU(np.zeros((5, 6), np.float32))
+    frame.header["HIERARCH BOX.MINX"] = 0
+    frame.writeto("frame.fits")
 
 
 BUILD_ERRORS = [
@@ -33,6 +35,7 @@ BUILD_ERRORS = [
     (["v0.fits", "v1.fits", "v2.fits", "green.fits"], 4, "the filters differ"),
     (["v0.fits", "v1.fits", "v2.fits", "narrow.fits"], 4, "narrow.fits has 176 x 160 pixels"),
     (["v0.fits", "missing.fits"], 3, "missing.fits does not exist"),
+    (["v0.fits", "v1.fits", "v2.fits", "frame.fits"], 4, "frame.fits is a sky frame"),
     (["v0.fits", "v1.fits", "v2.fits", "--components", "3"], 5, "do not tell 3 patterns"),
     (["v0.fits", "v1.fits", "v2.fits", "--background-mask", "BAED"], 4, "unknown mask plane"),
     (["v0.fits", "v0.fits"], 2, "given twice"),
@@ -69,11 +72,14 @@ def damaged_frames():
                     hdu.header.remove(key, ignore_missing=True)
                 change(hdu.header)
             copy.writeto(name)
+        hdus["IMAGE"].data[:] = np.nan
+        hdus.writeto("nothing.fits")
 
 
 APPLY_ERRORS = [
     (["v0.fits", "--sky", "nobox.fits"], 3, "no card BOX.MINX"),
     (["v0.fits", "--sky", "style.fits"], 3, "'CUBIC' is no way to interpolate"),
+    (["v0.fits", "--sky", "nothing.fits"], 3, "no superpixel is a number"),
     (["v0.fits", "--sky", "moved.fits"], 4, "covers x 0 to 191"),
     (["narrow.fits", "--sky", "sky.fits"], 4, "narrow.fits covers x 0 to 175"),
     (["green.fits", "--sky", "sky.fits"], 4, "was taken through 'g'"),

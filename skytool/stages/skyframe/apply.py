@@ -25,7 +25,7 @@ from skytool.stages.skyframe.samples import (
 from skytool.stages.skyframe.smooth import SmoothTerms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,7 +73,10 @@ class DetectorCorrection:
     layers : tuple of BackgroundLayer
         In order.
     correlation_before, correlation_after : float
-        Correlation of the averages over boxes with the pattern, without and with the correction.
+        Correlation of the averages over boxes with the pattern, without and with the correction;
+        NaN where there is no pattern. The smooth background is taken off for both.
+    rms_before, rms_after : float
+        Standard deviation of these averages [unit of image]. Boxes that were rejected do not count.
     """
 
     name: str
@@ -81,6 +84,8 @@ class DetectorCorrection:
     layers: tuple[BackgroundLayer, ...]
     correlation_before: float
     correlation_after: float
+    rms_before: float
+    rms_after: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,11 +237,15 @@ def _with_cells(working: list[_Working], plane: FocalPlane, config: ApplyConfig)
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Scales and smooth background of all detectors; ``order`` is that of the background."""
+    """Scales and smooth background of all detectors, and the samples of each.
+
+    ``order`` is that of the background.
+    """
 
     solution: ScaleSolution
     terms: SmoothTerms
     order: int
+    boxes: Mapping[str, BoxSamples]
 
     def polynomial(self, detector: str) -> ChebyshevModel | None:
         """Return the smooth background of a detector, None if none was fitted."""
@@ -247,7 +256,8 @@ class _Fit:
 
 def _solved(working: Sequence[_Working], terms: SmoothTerms, config: ApplyConfig) -> _Fit:
     """Measure samples of all detectors and solve for the scales."""
-    samples = _samples(working, terms, config)
+    boxes = {each.detector: _box_samples(each, config) for each in working}
+    samples = _samples(boxes, terms)
     try:
         solution, order = solve_with_order(samples, terms.orders, scale_rule(config.sky))
     except AlgorithmError as error:
@@ -256,15 +266,13 @@ def _solved(working: Sequence[_Working], terms: SmoothTerms, config: ApplyConfig
         raise AlgorithmError(f"{names}{more}: {error.message}", hint=error.hint) from error
     if not terms.chosen_by_samples:
         order = terms.highest
-    return _Fit(solution, terms, order if terms.highest >= 0 else -1)
+    return _Fit(solution, terms, order if terms.highest >= 0 else -1, boxes)
 
 
-def _samples(working: Sequence[_Working], terms: SmoothTerms, config: ApplyConfig) -> ScaleSamples:
-    """Return the samples of all detectors."""
-    found = [_box_samples(each, config) for each in working]
-    smooth = [
-        terms.at(each.detector, y=box.y, x=box.x) for each, box in zip(working, found, strict=True)
-    ]
+def _samples(boxes: Mapping[str, BoxSamples], terms: SmoothTerms) -> ScaleSamples:
+    """Return the samples of all detectors in one row."""
+    found = list(boxes.values())
+    smooth = [terms.at(detector, y=box.y, x=box.x) for detector, box in boxes.items()]
     return ScaleSamples(
         image=np.concatenate([box.image for box in found]),
         sky=np.concatenate([box.sky for box in found]),
@@ -321,16 +329,30 @@ def _result(working: Sequence[_Working], fit: _Fit, config: ApplyConfig) -> Visi
         n_rejected=solution.n_rejected,
         chi2=solution.chi2,
         order=fit.order,
-        detectors=tuple(
-            DetectorCorrection(
-                each.given.sky.name,
-                each.detector,
-                tuple(layers[each.detector]),
-                *_correlations(each, fit, config),
-            )
-            for each in working
-        ),
+        detectors=tuple(_corrections(working, fit, layers)),
     )
+
+
+def _corrections(
+    working: Sequence[_Working], fit: _Fit, layers: Mapping[str, Sequence[BackgroundLayer]]
+) -> Iterator[DetectorCorrection]:
+    """Compare the averages over boxes of every detector with its pattern, before and after."""
+    solution, first = fit.solution, 0
+    for each in working:
+        box = fit.boxes[each.detector]
+        used = solution.used[first : first + len(box.image)]
+        after = solution.residual[first : first + len(box.image)]
+        pattern = box.sky @ solution.scale
+        yield DetectorCorrection(
+            name=each.given.sky.name,
+            detector=each.detector,
+            layers=tuple(layers[each.detector]),
+            correlation_before=_correlation((after + pattern)[used], box.sky[used, 0]),
+            correlation_after=_correlation(after[used], box.sky[used, 0]),
+            rms_before=_rms((after + pattern)[used]),
+            rms_after=_rms(after[used]),
+        )
+        first += len(used)
 
 
 def _layers(each: _Working, fit: _Fit, config: ApplyConfig) -> list[BackgroundLayer]:
@@ -360,19 +382,12 @@ def _layers(each: _Working, fit: _Fit, config: ApplyConfig) -> list[BackgroundLa
     return layers
 
 
-def _correlations(each: _Working, fit: _Fit, config: ApplyConfig) -> tuple[float, float]:
-    """Return how averages over boxes go with the pattern, before and after the correction."""
-    box = _box_samples(each, config)
-    smooth = np.zeros(len(box.image))
-    if fit.terms.highest >= 0:
-        smooth = fit.terms.at(each.detector, y=box.y, x=box.x) @ fit.solution.smooth
-    before = box.image - smooth
-    after = before - box.sky @ fit.solution.scale
-    return _correlation(before, box.sky[:, 0]), _correlation(after, box.sky[:, 0])
-
-
 def _correlation(a: Floats, b: Floats) -> float:
-    good = np.isfinite(a) & np.isfinite(b)
-    if good.sum() < 3 or np.ptp(a[good]) == 0 or np.ptp(b[good]) == 0:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(np.corrcoef(a[good], b[good])[0, 1])
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _rms(values: Floats) -> float:
+    """Return the standard deviation; NaN of less than two values."""
+    return float(np.std(values)) if len(values) > 1 else math.nan

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_ROUNDING = float(np.finfo(np.float32).eps)  # an image without noise has this error
+ROUNDING = float(np.finfo(np.float32).eps)
+"""Relative error of an image without noise."""
 
 STORED_PLANES = frozenset({"BKG", "BKGMASK", "BKGVAR"})
 """Names of extensions that hold backgrounds."""
@@ -330,7 +331,7 @@ def superpixels(
     taken = cell_sums(before.count, blocks) - cells.count
     return Superpixels(
         value=cells.value,
-        error=np.maximum(error, _ROUNDING * np.abs(cells.value)),
+        error=np.maximum(error, ROUNDING * np.abs(cells.value)),
         noise=float(np.sqrt(typical)),
         masked=taken / blocks.cells.areas,
         rejected=(cells.count - cells.kept) / np.maximum(cells.count, 1),

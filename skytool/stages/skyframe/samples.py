@@ -13,6 +13,7 @@ from skytool.core.cell_grid import CellGrid
 from skytool.core.interpolation import interpolate_outer
 from skytool.core.sky_scale import ScaleRule
 from skytool.core.statistics import Clip, Statistic
+from skytool.stages.skyframe.blocks import ROUNDING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,8 +107,8 @@ def measured_samples(
     """
     stats = config.stats
     if config.same_pixels:
-        found = _statistics(blocks.with_mean(blocks.mean - removed), stats)
-        residual = replace(blocks.with_mean(blocks.mean - removed))
+        residual = blocks.with_mean(blocks.mean - removed)
+        found = _statistics(residual, stats)
         patterns = [kept_average(residual, found, each).ravel() for each in sky]
         image = found.value + kept_average(residual, found, removed)
     else:
@@ -118,7 +119,7 @@ def measured_samples(
         patterns = [_statistics(full.with_mean(each), stats).value.ravel() for each in sky]
     return BoxSamples(
         image=image.ravel(),
-        error=_pooled_error(found).ravel(),
+        error=np.maximum(_pooled_error(found), ROUNDING * np.abs(image)).ravel(),
         sky=np.stack(patterns, axis=1),
         sky_variance=sky_variance.ravel(),
         y=found.y.ravel(),
@@ -135,7 +136,7 @@ def _statistics(blocks: Blocks, stats: StatsConfig) -> BlockStatistics:
 def _pooled_error(found: BlockStatistics) -> Floats:
     """Return errors by the typical noise of a pixel: that of a few blocks alone is too uncertain."""
     noise = found.noise[np.isfinite(found.noise) & (found.noise > 0)]
-    typical = float(np.median(noise)) if noise.size else np.nan
+    typical = float(np.median(noise)) if noise.size else 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(typical / np.sqrt(found.kept))
 
