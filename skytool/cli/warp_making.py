@@ -75,12 +75,12 @@ class WarpTask:
 def make_warp(task: WarpTask) -> list[Product]:
     """Read, resample and write one visit."""
     from skytool.cli.warp_product import write_warp
-    from skytool.io.scratch import ScratchStore
+    from skytool.io.scratch import Scratch
     from skytool.stages.warp import warp_and_match_visit
 
-    store = ScratchStore(task.direct_output or task.matched_output or "-")
+    scratch = Scratch(task.direct_output or task.matched_output or "-")
     direct, matched = warp_and_match_visit(
-        _detectors(task), task.grid, task.config, task.matching, store
+        _detectors(task), task.grid, task.config, task.matching, scratch.empty
     )
     _warn_of_overlap(task, direct)
     products = []
@@ -177,6 +177,7 @@ def _metrics(task: WarpTask, result: WarpResult) -> dict[str, Any]:
         "overlap_pixels": result.overlap_pixels,
         "coverage": covered / result.n_image.size,
         "wcs_error": max(report.wcs_error for report in result.detectors),
+        **({} if result.variance_scale is None else {"variance_scale": result.variance_scale}),
         "ccds": [
             {"name": report.name, "good_pixels": report.good_pixels, "scale": report.scale}
             for report in result.detectors

@@ -34,7 +34,7 @@ def sum32(data: bytes | memoryview, total: int = 0) -> int:
     return _folded(total)
 
 
-def sum32_of_array(array: NDArray[np.generic]) -> int:
+def sum32_of_array(array: NDArray[np.generic], total: int = 0) -> int:
     """Return the sum of an array as FITS stores it, in big-endian order.
 
     The sum does not depend on the order of the words, so that native numbers of four and eight
@@ -44,11 +44,12 @@ def sum32_of_array(array: NDArray[np.generic]) -> int:
     ----------
     array : ndarray of any shape
         Native byte order, C-contiguous.
+    total : int
+        Sum of what is before, of a length that is a multiple of four bytes.
     """
     if array.dtype.itemsize < 4:
-        return sum32(array.astype(array.dtype.newbyteorder(">")).tobytes())
+        return sum32(array.astype(array.dtype.newbyteorder(">")).tobytes(), total)
     words = array.reshape(-1).view(np.uint32)
-    total = 0
     for start in range(0, words.size, _PIECE):
         total += int(words[start : start + _PIECE].sum(dtype=np.uint64))
     return _folded(total)

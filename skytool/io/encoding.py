@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
+from skytool.core.mapped import forget
 from skytool.io.checksum import encoded, sum32, sum32_of_array
 from skytool.io.structure import BLOCK, CARD, padded
 
@@ -36,12 +37,18 @@ def hdu_bytes(
     hdu.update_header()
     data = hdu.data
     native = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
-    yield header_bytes(hdu.header, sum32_of_array(native))
     stored = native.dtype.newbyteorder(">")
     flat = native.reshape(-1)
     step = _PIECE // native.dtype.itemsize
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step].astype(stored).data.cast("B")
+    pieces = [flat[start : start + step] for start in range(0, flat.size, step)]
+    total = 0
+    for piece in pieces:
+        total = sum32_of_array(piece, total)
+        forget(piece)
+    yield header_bytes(hdu.header, total)
+    for piece in pieces:
+        yield piece.astype(stored).data.cast("B")
+        forget(piece)
     yield bytes(padded(native.nbytes) - native.nbytes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from skytool.core.mapped import forget
 from skytool.errors import IncompatibleError, InputError, SkytoolError
 from skytool.models.mask import Mask
 
@@ -145,6 +146,8 @@ def agreeing_planes(
         if not np.array_equal(variance[rows] == np.inf, empty):
             out_variance = _own(out_variance, variance)
             out_variance[rows][empty] = np.inf
+        for plane in (image, mask.array, variance):
+            forget(plane[rows])
     if any_valued and not any_valid:
         raise IncompatibleError(
             f"{name} has values but no variance anywhere.",

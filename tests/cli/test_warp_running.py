@@ -98,6 +98,17 @@ class TestBytes:
                     assert old.header["DATASUM"] == new.header["DATASUM"]
         assert not any(str(tmp_path).encode() in data for data in bytes_of("three").values())
 
+    def test_do_not_depend_on_where_the_planes_are_kept(self, names, monkeypatch):
+        args = ("warp", *names[:2], *GRID_OPTIONS, "--noise", 1, "--masked-fraction")
+        assert run(*args, "-o", "memory.fits").exit_code == 0
+        monkeypatch.setattr("skytool.io.scratch.SMALLEST", 1)
+        assert run(*args, "-o", "disk.fits").exit_code == 0
+        packed = run(*args, "-o", "packed.fits", "--compress", "gzip")
+        assert packed.exit_code == 0, packed.output
+
+        assert Path("disk.fits").read_bytes() == Path("memory.fits").read_bytes()
+        np.testing.assert_array_equal(fits.getdata("packed.fits", 1), fits.getdata("disk.fits", 1))
+
     @pytest.mark.slow
     def test_do_not_depend_on_time_language_or_hashes(self, names):
         start = time.time()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from skytool.core.mapped import forget
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
 
     from skytool.stages.warp.config import Overlap
+
+    Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
+
+_FILLED = 1 << 20  # pixels filled before they are done with
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +103,26 @@ class Mosaic:
 
     @classmethod
     def empty(
-        cls, shape: tuple[int, int], *, no_data: np.int32, with_fraction: bool, n_noise: int = 0
+        cls,
+        shape: tuple[int, int],
+        *,
+        no_data: np.int32,
+        with_fraction: bool,
+        n_noise: int = 0,
+        allocate: Allocate,
     ) -> Self:
         """Return a mosaic without a single value; ``no_data`` is the NO_DATA bit value."""
+
+        def plane(value: float, dtype: DTypeLike, *more: int) -> NDArray[Any]:
+            return _filled(allocate((*more, *shape), dtype), value)
+
         return cls(
-            image=np.full(shape, np.nan, np.float32),
-            variance=np.full(shape, np.inf, np.float32),
-            mask=np.full(shape, no_data, np.int32),
-            n_image=np.zeros(shape, np.int16),
-            fraction=np.ones(shape, np.float32) if with_fraction else None,
-            noise=np.full((n_noise, *shape), np.nan, np.float32),
+            image=plane(np.nan, np.float32),
+            variance=plane(np.inf, np.float32),
+            mask=plane(int(no_data), np.int32),
+            n_image=plane(0, np.int16),
+            fraction=plane(1.0, np.float32) if with_fraction else None,
+            noise=plane(np.nan, np.float32, n_noise),
         )
 
     def add(self, strip: Strip, *, bad: np.int32, overlap: Overlap) -> int:
@@ -147,6 +165,16 @@ class Mosaic:
             for plane, new in zip(self.noise, strip.noise, strict=True):
                 np.copyto(plane[at], new, where=take)
         count += good
+        for plane in (
+            self.image,
+            self.variance,
+            self.mask,
+            self.n_image,
+            self.fraction,
+            *self.noise,
+        ):
+            if plane is not None:
+                forget(plane[strip.y : strip.y + ny])
         return int(np.count_nonzero(good))
 
     def _average(self, strip: Strip, at: tuple[slice, slice], both: NDArray[np.bool_]) -> None:
@@ -163,3 +191,13 @@ class Mosaic:
         variance = self.variance[at]
         variance[both] = (variance[both] * n**2 + strip.variance[both]) / (n + 1) ** 2
         self.mask[at][both] |= strip.mask[both]
+
+
+def _filled(array: NDArray[Any], value: float) -> NDArray[Any]:
+    """Fill a plane, which may lie on disk, and return it."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _FILLED):
+        piece = flat[start : start + _FILLED]
+        piece[:] = value
+        forget(piece)
+    return array

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.errors import NothingToDoError, SkytoolError
+from skytool.errors import AlgorithmError, NothingToDoError, SkytoolError
 from skytool.models.celestial import ARCSEC, pixel_scale
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration, calibration_from_header
-from skytool.stages.warp.mosaic import InMemory, Mosaic
+from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
 from skytool.stages.warp.resampling import warp_detector
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.matching import MatchedVisit, MatchReport
     from skytool.stages.warp.matching_config import MatchingConfig
-    from skytool.stages.warp.mosaic import PlaneStore
+    from skytool.stages.warp.mosaic import Allocate
     from skytool.stages.warp.prepare import FluxUnit
 
 _PIXEL_AREAS = ("PIXAR_SR", "PIXAR_A2")
+_NO_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
 
 
 class Detector(NamedTuple):
@@ -110,6 +111,8 @@ class WarpResult:
         Realisations of the noise, as many as the settings ask for.
     correlation : NoiseCorrelation or None
         Correlation that resampling gives to the noise, the mean over the detectors.
+    variance_scale : float or None
+        Factor by which the variance was multiplied; None if it was left as it is.
     """
 
     exposure: Exposure
@@ -119,6 +122,7 @@ class WarpResult:
     matches: tuple[MatchReport | None, ...] = ()
     noise: NDArray[np.float32] | None = None
     correlation: NoiseCorrelation | None = None
+    variance_scale: float | None = None
 
     @property
     def good_pixels(self) -> int:
@@ -156,7 +160,7 @@ def warp_and_match_visit(
     grid: TargetGrid,
     config: WarpConfig,
     matching: MatchingConfig | None = None,
-    store: PlaneStore | None = None,
+    allocate: Allocate = np.empty,
 ) -> VisitWarps:
     """Resample the detectors of a visit to one grid and merge them.
 
@@ -171,8 +175,8 @@ def warp_and_match_visit(
         Settings.
     matching : MatchingConfig, optional
         Settings of the PSF-matched warp; None makes none.
-    store : PlaneStore, optional
-        Where the pixels of the warps are kept; by default in memory.
+    allocate : callable, optional
+        Makes the planes of the warps from a shape and a type; by default in memory.
 
     Raises
     ------
@@ -186,7 +190,7 @@ def warp_and_match_visit(
     reports = []
     for exposure, background, sky, flat_ratio in detectors:
         if visit is None:
-            visit = _Visit.beginning(exposure, grid, config, matching, store or InMemory())
+            visit = _Visit.beginning(exposure, grid, config, matching, allocate)
         visit.planes = visit.planes.with_planes(exposure.mask.bits)
         visit.header = common_cards([visit.header, exposure.header])
         prepared = prepare(
@@ -245,6 +249,8 @@ class _Visit:
         PSFs of the detectors.
     matched : MatchedVisit or None
         The PSF-matched warp.
+    scale_variance : bool
+        Whether variances become those of the scatter of the sky.
     correlations : list of (NoiseCorrelation, float)
         Noise of the detectors, with their pixels.
     """
@@ -255,6 +261,7 @@ class _Visit:
     mosaic: Mosaic
     psfs: PsfGatherer
     matched: MatchedVisit | None
+    scale_variance: bool
     correlations: list[tuple[NoiseCorrelation, float]] = field(default_factory=list)
 
     @classmethod
@@ -264,7 +271,7 @@ class _Visit:
         grid: TargetGrid,
         config: WarpConfig,
         matching: MatchingConfig | None,
-        store: PlaneStore,
+        allocate: Allocate,
     ) -> _Visit:
         """Return an empty warp in the unit of its first detector, or that of the settings."""
         planes = Mask.empty((1, 1))
@@ -274,7 +281,7 @@ class _Visit:
             no_data=no_data,
             with_fraction=config.masked_fraction,
             n_noise=config.noise,
-            store=store,
+            allocate=allocate,
         )
         unit = unit_of_visit(config, first)
         matched = None
@@ -286,10 +293,11 @@ class _Visit:
                 no_data=no_data,
                 with_fraction=False,
                 n_noise=config.noise,
-                store=store,
+                allocate=allocate,
             )
             matched = MatchedVisit(grid, config, matching, pixels)
-        return cls(first.header, unit, planes, mosaic, PsfGatherer(config), matched)
+        psfs = PsfGatherer(config)
+        return cls(first.header, unit, planes, mosaic, psfs, matched, config.scale_variance)
 
     def result(self, grid: TargetGrid, reports: tuple[DetectorReport, ...]) -> VisitWarps:
         """Return the warps."""
@@ -302,6 +310,8 @@ class _Visit:
             noise=self.mosaic.noise,
             correlation=_mean(self.correlations),
         )
+        if self.scale_variance:
+            direct = _rescaled(direct)
         if self.matched is None:
             return VisitWarps(direct)
         try:
@@ -323,7 +333,7 @@ class _Visit:
             noise=pixels.noise,
             correlation=_mean(self.matched.correlations),
         )
-        return VisitWarps(direct, result)
+        return VisitWarps(direct, _rescaled(result) if self.scale_variance else result)
 
     def _exposure(self, grid: TargetGrid, pixels: Mosaic, psf: Psf | None) -> Exposure:
         header, calibration = self.header, None
@@ -345,6 +355,23 @@ class _Visit:
             origin=grid.origin,
             name=grid.name,
         )
+
+
+def _rescaled(result: WarpResult) -> WarpResult:
+    """Return a warp whose variance is that of the scatter of its sky."""
+    from skytool.core.variance_scale import variance_scale
+
+    exposure, noise = result.exposure, result.noise
+    bad = exposure.mask.any_of(_NO_SKY)
+    try:
+        scale = variance_scale(exposure.image, exposure.variance, bad)
+    except AlgorithmError as error:
+        reason = error.message.rstrip(".")
+        raise AlgorithmError(f"the variance of the warp cannot be scaled: {reason}.") from error
+    if noise is not None:
+        noise = noise * np.float32(np.sqrt(scale))
+    exposure = exposure.with_values(variance=exposure.variance * np.float32(scale))
+    return replace(result, exposure=exposure, noise=noise, variance_scale=scale)
 
 
 def _mean(parts: list[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation | None:

@@ -1,0 +1,33 @@
+"""Arrays that lie in a file: which of their pixels are in memory."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Take an array that is mapped to a file out of memory; do nothing to any other.
+
+    Its values stay: they come back when they are asked for.
+
+    Parameters
+    ----------
+    array : ndarray of any shape
+        C-contiguous; a part of a mapped array, some rows of it for example, or the whole.
+    """
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if not isinstance(base, mmap.mmap) or array.size == 0:
+        return
+    first = array.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+    start = first // mmap.PAGESIZE * mmap.PAGESIZE
+    base.madvise(mmap.MADV_DONTNEED, start, first + array.nbytes - start)
