@@ -22,6 +22,7 @@ from skytool.stages.skyframe import (
     solve_scales,
     subtract_sky_frame,
 )
+from tests.cli.skyframing import apply, header, plane
 
 CASES = ("default", "bin40_median", "bin64x25_mean_akima")
 FLOAT32 = 2.4e-7  # two roundings to float32 on each side
@@ -178,6 +179,66 @@ def test_one_outlier_does_not_end_the_default_solution(golden):
     solution = solve_scales(samples, SkyMeasurementConfig(fit="scale"))
 
     assert solution.scale[0] == pytest.approx(params["results"]["default"]["scale_all"], rel=3e-3)
+
+
+def write_visit(golden, case):
+    """Write the exposures to correct, and sky frames as LSST stores them; return their names."""
+    folder, _, params = golden
+    algorithm = params["results"][case]["config"]["background"]["algorithm"]
+    exposures, frames = [], []
+    for detector in (0, 1):
+        with fits.open(folder / f"input_science_det{detector}.fits.gz") as hdus:
+            hdus[0].header["VISIT"], hdus[0].header["DETECTOR"] = 7, detector
+            hdus.writeto(f"v7_d{detector}.fits")
+        _, frame = averaged(golden, case, detector)
+        primary = fits.PrimaryHDU()
+        for key, value in zip(("MINX", "MINY", "MAXX", "MAXY"), (0, 0, 169, 199), strict=True):
+            primary.header[f"HIERARCH BOX.{key}"] = value
+        primary.header["HIERARCH ALGORITHM"] = algorithm
+        primary.header["DETECTOR"] = detector
+        mask = fits.ImageHDU(frame.mask.array, name="MASK")
+        mask.header["MP_BAD"], mask.header["HIERARCH MP_NO_DATA"] = 0, 8
+        planes = [fits.ImageHDU(frame.image, name="IMAGE"), mask]
+        planes.append(fits.ImageHDU(frame.variance, name="VARIANCE"))
+        fits.HDUList([primary, *planes]).writeto(f"sky{detector}.fits")
+        exposures.append(f"v7_d{detector}.fits")
+        frames.append(f"sky{detector}.fits")
+    return exposures, frames
+
+
+def options(params, case):
+    """Return the options that differ from the preset."""
+    config, usual = (params["results"][name]["config"] for name in (case, "default"))
+    named = {
+        "sky-iter": lambda c: c["skyIter"],
+        "sky-rej": lambda c: c["skyRej"],
+        "x-num-samples": lambda c: c["xNumSamples"],
+        "y-num-samples": lambda c: c["yNumSamples"],
+        "stats-statistic": lambda c: c["stats"]["statistic"],
+    }
+    changed = {
+        name: value(config) for name, value in named.items() if value(config) != value(usual)
+    }
+    return [word for name, value in changed.items() for word in (f"--{name}", value)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_preset_gives_the_scale_from_the_command_line(golden, case, tmp_path, monkeypatch):
+    _, arrays, params = golden
+    monkeypatch.chdir(tmp_path)
+    exposures, frames = write_visit(golden, case)
+    alone = ("--bg-model1", "none", "--no-do-bg-model2", "--no-do-mask-objects")
+
+    apply(*exposures, "--sky", *frames[:1], "--sky", *frames[1:], "-d", "flat", "--config", "lsst",
+          *alone, *options(params, case))  # fmt: skip
+
+    for detector, name in enumerate(exposures):
+        scale = header(f"flat/{name}")["SKYSCALE"]
+        assert scale == pytest.approx(params["results"][case]["scale_all"], rel=1e-6)
+        if case == "default":
+            stored, found = arrays[f"default_det{detector}_subtracted"], plane(f"flat/{name}")
+            limit = 4.8e-7 * np.nanmax(np.abs(stored))
+            np.testing.assert_allclose(found, stored, rtol=0, atol=limit)
 
 
 @pytest.fixture(scope="module")
