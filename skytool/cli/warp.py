@@ -137,6 +137,12 @@ _PIXEL_OPTIONS = (
         help="Add the error of the photometric calibration to the variance.",
     ),
     click.option(
+        "--scale-variance",
+        is_flag=True,
+        help="Multiply the variance of the warp by the factor, VARSCALE, that makes it the one of "
+        "the scatter of its sky.",
+    ),
+    click.option(
         "--add-background",
         type=INPUT,
         metavar="stored|FILE",

@@ -143,11 +143,13 @@ def _noise_hdus(task: WarpTask, result: WarpResult) -> list[fits.ImageHDU]:
 
 
 def _noise_cards(result: WarpResult) -> dict[str, Any]:
-    """Return the cards of the primary that tell how noise is correlated."""
-    correlation = result.correlation
+    """Return the cards of the primary that tell how large and how correlated noise is."""
+    correlation, scale = result.correlation, result.variance_scale
+    cards = {} if scale is None else {"VARSCALE": (scale, "factor on the variance")}
     if correlation is None:
-        return {}
+        return cards
     return {
+        **cards,
         "NCORR1": (correlation.neighbours, "noise correlation of adjacent pixels"),
         "CORRFAC": (
             correlation.sum_factor,

@@ -292,6 +292,28 @@ class TestUnits:
         relative = 0.02 * 0.4 * np.log(10)
         assert added.variance[60, 40] == pytest.approx(1 + (relative * 500) ** 2, rel=1e-5)
 
+    def test_the_factor_that_makes_a_variance_right_is_recorded(self, rng):
+        name = write_exposure(
+            "in.fits", rng.normal(0, 3.0, SHAPE), sky=sky_cards(SHAPE), variance=4.5
+        )
+        plain = warp(name, "--like", f"{name}[1]")
+        scaled = warp(name, "--like", f"{name}[1]", "--scale-variance")
+
+        assert "VARSCALE" not in plain.primary
+        # 9000 pixels; the mean of a cell of 32 x 32 takes a thousandth of the variance
+        assert scaled.primary["VARSCALE"] == pytest.approx(2.0, rel=3 * 2.33 / np.sqrt(9000))
+        assert scaled.variance[60, 40] == pytest.approx(4.5 * scaled.primary["VARSCALE"])
+
+    def test_a_variance_far_from_the_scatter_is_refused(self, rng):
+        name = write_exposure(
+            "in.fits", rng.normal(0, 3.0, SHAPE), sky=sky_cards(SHAPE), variance=0.1
+        )
+        args = ("warp", name, "--like", f"{name}[1]", "-o", "x.fits", "--scale-variance")
+        result = run(*args)
+
+        assert result.exit_code == 5
+        assert "the variance of the warp cannot be scaled" in result.stderr
+
 
 class TestSkies:
     """A background is added and a sky correction subtracted, before everything else."""

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from skytool.core.model_psf import ModelPsf
 from skytool.core.resampling_kernels import predicted_noise
 from skytool.models.celestial import celestial_wcs
 from skytool.models.exposure import Exposure
@@ -121,3 +122,38 @@ def test_sums_of_matched_noise_have_the_scatter_that_is_recorded(grid):
     # blocks of 24 pixels lose part of the covariance at their edges, and there are 512 of them
     assert scatter == pytest.approx(result.correlation.sum_factor, rel=0.15)
     assert result.correlation.neighbours > warps.direct.correlation.neighbours
+
+
+def test_a_variance_that_is_wrong_is_scaled_to_the_scatter_of_the_sky(grid, rng):
+    """The input states a quarter of its variance."""
+    given = detector(sigma=1.25)
+    image = rng.normal(7.0, 2.5, SHAPE).astype(np.float32)
+    given = given._replace(exposure=given.exposure.with_values(image=image))
+    plain, scaled = (
+        warp_visit([given], grid, WarpConfig(noise=1, scale_variance=scale))
+        for scale in (False, True)
+    )
+
+    # 1e5 pixels, of which a tenth of the information is in correlations with neighbours
+    assert scaled.variance_scale == pytest.approx(4.0, rel=3 * 2.33 / np.sqrt(1e5) * 1.1)
+    assert plain.variance_scale is None
+    factor = np.float32(scaled.variance_scale)
+    np.testing.assert_array_equal(scaled.exposure.variance, plain.exposure.variance * factor)
+    np.testing.assert_array_equal(scaled.exposure.image, plain.exposure.image)
+    np.testing.assert_allclose(scaled.noise, plain.noise * np.sqrt(factor), rtol=1e-6)
+
+
+def test_matched_and_direct_warps_are_scaled_each_by_itself(grid, rng):
+    given = detector(sigma=1.25)
+    image = rng.normal(7.0, 2.5, SHAPE).astype(np.float32)
+    given = given._replace(exposure=given.exposure.with_values(image=image))
+    matching = MatchingConfig(model=ModelPsf(fwhm=4.5))
+
+    direct, matched = warp_and_match_visit([given], grid, WarpConfig(scale_variance=True), matching)
+
+    plain = warp_and_match_visit([given], grid, WarpConfig(), matching)
+    for scaled, other in zip((direct, matched), plain, strict=True):
+        good = np.isfinite(other.exposure.image)
+        pull = (other.exposure.image[good] - 7.0) / np.sqrt(other.exposure.variance[good])
+        # cells of 32 x 32 pixels take a thousandth of the variance, more where it is correlated
+        assert scaled.variance_scale == pytest.approx(pull.var(), rel=0.03)

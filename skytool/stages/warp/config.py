@@ -60,6 +60,8 @@ class WarpConfig:
         than 1.5 times as wide as those of the detector.
     calib_variance : bool
         Add the error of the photometric calibration to the variance.
+    scale_variance : bool
+        Multiply the variance of the warp by what makes it that of the scatter of its sky.
     masked_fraction : bool
         Also return the fraction of each pixel that comes from unusable pixels.
     psf_overlap : {"taken", "all"}
@@ -94,6 +96,7 @@ class WarpConfig:
     pixel_area: Literal["centred", "backward"] = "centred"
     oversample: int | None = None
     calib_variance: bool = False
+    scale_variance: bool = False
     masked_fraction: bool = False
     psf_overlap: Literal["taken", "all"] = "taken"
     psf_shift: Literal["model", "lanczos5"] = "model"
