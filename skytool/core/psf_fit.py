@@ -213,7 +213,7 @@ class _Maker:
         some = stars.of(bright)
 
         def misfit(inverse: float) -> float:
-            chi2 = self.star_fit(some, replace(field, beta=1.0 / inverse)).chi2
+            chi2 = self.star_fit(some, replace(field, beta=1.0 / inverse), iterations=1).chi2
             return float(np.minimum(chi2, 4.0 * np.median(chi2)).sum())
 
         low, high = 1.0 / _STEEPEST, 1.0 / _FLATTEST

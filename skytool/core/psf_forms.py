@@ -64,7 +64,7 @@ def fitted_forms(fit: StarFit, field: PsfField, half: int, oversampling: int) ->
     rows, columns = stars.lattice(stars.y, stars.x)
     images = np.stack(
         [
-            slope.drawn(y=y, x=x, rows=rows, columns=columns).image
+            slope.images(y=y, x=x, rows=rows, columns=columns)
             for slope in slopes(field, half, oversampling)
         ],
         axis=1,

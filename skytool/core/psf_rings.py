@@ -143,5 +143,6 @@ def _rounded(moments: Floats, rows: Floats, columns: Floats) -> tuple[Floats, Fl
 def _spline(t: Floats) -> Floats:
     """Return the central B-spline of degree 3."""
     t = np.abs(t)
-    outer, inner = (np.maximum(reach - t, 0.0) ** 3 for reach in (2.0, 1.0))
-    return (outer - 4.0 * inner) / 6.0
+    outer, inner = (np.maximum(reach - t, 0.0) for reach in (2.0, 1.0))
+    # products: powers take ten times as long
+    return (outer * outer * outer - 4.0 * inner * inner * inner) / 6.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.core.chebyshev import axis_terms
-from skytool.core.stamps import SPLINE_DEGREE, b_spline
+from skytool.core.stamps import b_spline, b_spline_slope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,23 +74,34 @@ class PsfSamples:
             basis = np.asarray(np.moveaxis(solved, 0, axis), dtype=np.float64)
         return basis
 
-    def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
-        """Return stars interpolated by splines.
+    def images(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> Floats:
+        """Return stars interpolated by splines, shape ``(m, h, w)``.
 
         Parameters
         ----------
         y, x : ndarray of float64, shape (m,)
             Positions in the image [pixel].
         rows, columns : ndarray of float64, shape (m, h) and (m, w)
-            Pixels, counted from the centre of each star [pixel].
+            Pixels one after the other, counted from the centre of each star [pixel].
         """
-        _, h, w = self.basis.shape
+        in_y, in_x = (
+            _weights(at, n, self.oversampling, b_spline)
+            for at, n in zip((rows, columns), self.basis.shape[1:], strict=True)
+        )
         stars = np.tensordot(self.factors(y=y, x=x), self._splines, axes=1)
-        in_y, slope_y = _weights(rows, h, self.oversampling)
-        in_x, slope_x = _weights(columns, w, self.oversampling)
+        return np.matmul(in_y, np.matmul(stars, in_x.transpose(0, 2, 1)))
+
+    def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
+        """Return the same as `images` with derivatives."""
+        in_y, in_x, slope_y, slope_x = (
+            factor * _weights(at, n, self.oversampling, spline)
+            for factor, spline in ((1.0, b_spline), (-self.oversampling, b_spline_slope))
+            for at, n in zip((rows, columns), self.basis.shape[1:], strict=True)
+        )
+        stars = np.tensordot(self.factors(y=y, x=x), self._splines, axes=1)
         half = np.matmul(stars, in_x.transpose(0, 2, 1))
         slope = np.matmul(stars, slope_x.transpose(0, 2, 1))
-        return StarImages(np.matmul(in_y, half), -np.matmul(slope_y, half), -np.matmul(in_y, slope))
+        return StarImages(np.matmul(in_y, half), np.matmul(slope_y, half), np.matmul(in_y, slope))
 
 
 def sampled(field: PsfField, half: int, oversampling: int) -> PsfSamples:
@@ -163,25 +173,16 @@ def _compressed(
     return PsfSamples(basis, coefficients, shape, oversampling)
 
 
-def _weights(at: Floats, n: int, oversampling: int) -> tuple[Floats, Floats]:
-    """Return weights of spline coefficients, shape ``(m, h, n)``, for values and for slopes."""
-    position = at * oversampling + n // 2
+def _weights(at: Floats, n: int, oversampling: int, spline: Callable[[Floats], Floats]) -> Floats:
+    """Return the weights of spline coefficients for pixels in a row, shape ``(m, h, n)``."""
+    position = at[:, :1] * oversampling + n // 2
     first = np.floor(position)
     taps = np.arange(-2.0, 4.0)
-    t = (position - first)[..., None] - taps
-    index = (first[..., None] + taps).astype(np.intp)
-    inside = (index >= 0) & (index < n)
-    slot = np.where(inside, index, n)
-    values, slopes_ = np.zeros((2, *at.shape, n + 1))
-    np.put_along_axis(values, slot, np.where(inside, b_spline(t), 0.0), axis=-1)
-    np.put_along_axis(slopes_, slot, np.where(inside, _b_spline_slope(t), 0.0), axis=-1)
-    return values[..., :n], oversampling * slopes_[..., :n]
-
-
-def _b_spline_slope(t: Floats) -> Floats:
-    """Return the derivative of the central B-spline of degree 5."""
-    size = np.abs(t)
-    result = np.zeros_like(t)
-    for start, weight in ((3.0, 1.0), (2.0, -6.0), (1.0, 15.0)):
-        result -= weight * np.maximum(start - size, 0.0) ** (SPLINE_DEGREE - 1)
-    return np.sign(t) * result / math.factorial(SPLINE_DEGREE - 1)
+    # pixels of a star lie a whole number of samples apart: all have the same weights
+    values = spline(position - first - taps)
+    start = (first + oversampling * np.arange(at.shape[1])).astype(np.intp)
+    index = start[..., None] + taps.astype(np.intp)
+    slot = np.where((index >= 0) & (index < n), index, n)
+    weights = np.zeros((*at.shape, n + 1))
+    np.put_along_axis(weights, slot, values[:, None], axis=-1)
+    return weights[..., :n]

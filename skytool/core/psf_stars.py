@@ -25,6 +25,9 @@ FIRST_NEIGHBOUR = SKY + 1
 class StarModel(Protocol):
     """What draws stars."""
 
+    def images(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> Floats:
+        """Return stars of flux one as `~skytool.core.psf_samples.PsfSamples.images` does."""
+
     def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
         """Return stars of flux one as `~skytool.core.psf_samples.PsfSamples.drawn` does."""
 
@@ -228,8 +231,8 @@ def _columns(stars: Stars, psf: StarModel) -> Floats:
     if around.most:
         of = around.star
         rows, columns = stars.lattice(around.y, around.x)
-        others = psf.drawn(y=y[of], x=x[of], rows=rows, columns=columns)
-        result[of, FIRST_NEIGHBOUR + around.slot] = others.image
+        others = psf.images(y=y[of], x=x[of], rows=rows, columns=columns)
+        result[of, FIRST_NEIGHBOUR + around.slot] = others
     return result
 
 

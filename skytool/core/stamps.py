@@ -10,9 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-SPLINE_DEGREE = 5
-"""Degree of the splines that interpolate images of stars."""
-
+_ORDER = 5
 _N_ANGLES = 48
 _FINE = 0.02  # [pixel] lattice on which the peak is looked for
 _RADIAL = 0.1  # [pixel] steps along a ray
@@ -51,8 +49,17 @@ def b_spline(t: NDArray[np.float64]) -> NDArray[np.float64]:
     t = np.abs(t)
     result = np.zeros_like(t)
     for start, sign_and_count in ((3.0, 1.0), (2.0, -6.0), (1.0, 15.0)):
-        result += sign_and_count * np.maximum(start - t, 0.0) ** SPLINE_DEGREE
-    return result / math.factorial(SPLINE_DEGREE)
+        result += sign_and_count * np.maximum(start - t, 0.0) ** _ORDER
+    return result / math.factorial(_ORDER)
+
+
+def b_spline_slope(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the derivative of the central B-spline of degree 5."""
+    size = np.abs(t)
+    result = np.zeros_like(t)
+    for start, sign_and_count in ((3.0, 1.0), (2.0, -6.0), (1.0, 15.0)):
+        result -= sign_and_count * np.maximum(start - size, 0.0) ** (_ORDER - 1)
+    return np.sign(t) * result / math.factorial(_ORDER - 1)
 
 
 def interpolated(stamp: NDArray[np.float64], *, y: ArrayLike, x: ArrayLike) -> NDArray[np.float64]:

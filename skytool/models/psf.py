@@ -10,6 +10,7 @@ from skytool.errors import InputError
 from skytool.models.exposure import Origin
 from skytool.models.psf_analytic import AnalyticPsf
 from skytool.models.psf_base import PSF_FORMAT, Psf
+from skytool.models.psf_psfex import is_psfex, psf_from_psfex
 from skytool.models.psf_sampled import BasisPsf, ConstantPsf, GridPsf
 from skytool.models.tables import table_columns
 from skytool.models.versions import check_version
@@ -37,7 +38,8 @@ def psf_from_hdus(
         if none has this name, the first that holds an image. Its coefficients (``PSFCOEFF``) or
         positions (``PSFGRID``, also ``PSFPOS``: columns X and Y, 0-based) are looked for beside it.
         A table ``PSFCCDS`` makes it that of a warp or coadd, see `skytool.models.coadd_psf_hdus`.
-        An image without PSFKIND is a star in its middle, a stack of them needs positions.
+        An image without PSFKIND is a star in its middle, a stack of them needs positions. A table
+        of PSFEx is read if there is no extension of the name.
     name : str
         What messages call the file.
     extname, extver : str, int
@@ -53,6 +55,9 @@ def psf_from_hdus(
     table = _named(found, f"{extname}CCDS", extver)
     if table is not None:
         return _coadd(found, table, name=name, extname=extname, extver=extver)
+    psfex = next((h for h in found if is_psfex(h)), None)
+    if psfex is not None and _named(found, extname, extver) is None:
+        return psf_from_psfex(psfex, name=name)
     hdu = _named(found, extname, extver) or next((h for h in found if _is_image(h)), None)
     if hdu is None or not _is_image(hdu):
         raise InputError(f"{name} holds no PSF.")

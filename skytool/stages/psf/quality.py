@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,23 +39,32 @@ class DrawnPsf:
 
     psf: Psf
 
-    def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
-        """Return stars; see `~skytool.core.psf_samples.PsfSamples.drawn`."""
-        shape = rows.shape[1], columns.shape[1]
-        images = np.empty((3, len(y), *shape))
-        for number, (at_y, at_x) in enumerate(zip(y.tolist(), x.tolist(), strict=True)):
-            dy, dx = (
-                -float(line[number, size // 2])
-                for line, size in zip((rows, columns), shape, strict=True)
-            )
+    def images(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> Floats:
+        """Return stars; see `~skytool.core.psf_samples.PsfSamples.images`."""
+        return self._moved(y, x, rows, columns, 0.0, 0.0)
 
-            star = partial(self.psf.star, y=at_y, x=at_x, shape=shape)
-            images[0, number] = star(dy=dy, dx=dx)
-            below, above = (star(dy=dy + step, dx=dx) for step in (-_STEP, _STEP))
-            left, right = (star(dy=dy, dx=dx + step) for step in (-_STEP, _STEP))
-            images[1, number] = (above - below) / (2.0 * _STEP)
-            images[2, number] = (right - left) / (2.0 * _STEP)
-        return StarImages(*images)
+    def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:
+        """Return stars and their derivatives, from differences."""
+        lattice = y, x, rows, columns
+        below, above = (self._moved(*lattice, step, 0.0) for step in (-_STEP, _STEP))
+        left, right = (self._moved(*lattice, 0.0, step) for step in (-_STEP, _STEP))
+        return StarImages(
+            self._moved(*lattice, 0.0, 0.0),
+            (above - below) / (2.0 * _STEP),
+            (right - left) / (2.0 * _STEP),
+        )
+
+    def _moved(
+        self, y: Floats, x: Floats, rows: Floats, columns: Floats, dy: float, dx: float
+    ) -> Floats:
+        """Return stars away from their places."""
+        h, w = rows.shape[1], columns.shape[1]
+        places = zip(y, x, dy - rows[:, h // 2], dx - columns[:, w // 2], strict=True)
+        stars = [
+            self.psf.star(y=float(v), x=float(u), shape=(h, w), dy=float(to_y), dx=float(to_x))
+            for v, u, to_y, to_x in places
+        ]
+        return np.stack(stars) if stars else np.empty((0, h, w))
 
 
 def star_table(fit: StarFit, *, used: Flags, reserved: Flags) -> PsfStars:

@@ -253,7 +253,8 @@ def _judged(
     fit = fit_stars(stars, model, accuracy=config.accuracy, iterations=_JUDGED_ITERATIONS)
     sigma = found.candidates.fwhm / SIGMA_TO_FWHM
     around = with_found_neighbours(fit, stars.neighbours, sigma=sigma, most=MOST_NEIGHBOURS)
-    fit = fit_stars(replace(fit.stars, neighbours=around), model, accuracy=config.accuracy)
+    stars = replace(fit.stars, neighbours=around)
+    fit = fit_stars(stars, model, accuracy=config.accuracy, iterations=1)
     return star_table(fit, used=used, reserved=reserved)
 
 
