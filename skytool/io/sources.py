@@ -345,10 +345,12 @@ def _given_psf(given: str, contents: Contents) -> tuple[PlaneRef, ...]:
     if other.spec.extension is not None:
         return (plane_ref(other, other.chosen(other.spec.extension)),)
     found = psf_refs(other) or tuple(
-        plane_ref(other, hdu) for hdu in other.hdus if hdu.is_image and hdu.axes
+        plane_ref(other, hdu)
+        for hdu in other.hdus
+        if (hdu.is_image and hdu.axes) or "PSF_SAMP" in hdu.header
     )
     if not found:
-        raise InputError(f"--psf {given} has no image: it holds {other.describe()}.")
+        raise InputError(f"the PSF file {given} has no image: it holds {other.describe()}.")
     return found
 
 
