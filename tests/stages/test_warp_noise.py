@@ -155,5 +155,5 @@ def test_matched_and_direct_warps_are_scaled_each_by_itself(grid, rng):
     for scaled, other in zip((direct, matched), plain, strict=True):
         good = np.isfinite(other.exposure.image)
         pull = (other.exposure.image[good] - 7.0) / np.sqrt(other.exposure.variance[good])
-        # cells of 32 x 32 pixels take a thousandth of the variance, more where it is correlated
-        assert scaled.variance_scale == pytest.approx(pull.var(), rel=0.03)
+        # of matched noise some 5000 pixels are independent, 50 in a cell, whose mean takes one
+        assert scaled.variance_scale == pytest.approx(pull.var(), rel=0.08)
