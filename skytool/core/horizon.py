@@ -88,6 +88,16 @@ def _turned(longitude: float, latitude: float, tilt: float) -> tuple[float, floa
     return math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x)) % 360.0
 
 
+def airmass_at(elevation: float) -> float:
+    """Return the secant of the zenith distance at an elevation above the horizon [deg]."""
+    return 1.0 / math.sin(math.radians(elevation))
+
+
+def elevation_at(airmass: float) -> float:
+    """Return the elevation [deg] where the secant of the zenith distance is an airmass."""
+    return math.degrees(math.asin(min(1.0, 1.0 / airmass)))
+
+
 def zenith_at(mjd: float, *, latitude: float, longitude: float) -> NDArray[np.float64]:
     """Return the direction of the zenith at a time.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -191,8 +190,3 @@ def view_of(
     altitude, _ = horizontal(hour_angle=hour.value, declination=dec, latitude=latitude)
     angle = parallactic_angle(hour_angle=hour.value, declination=dec, latitude=latitude)
     return View(altitude, angle, hour.source, " and " in hour.source)
-
-
-def elevation_of_airmass(airmass: float) -> float:
-    """Return the elevation [deg] whose secant of the zenith distance is an airmass."""
-    return math.degrees(math.asin(min(1.0, 1.0 / airmass)))

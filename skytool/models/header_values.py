@@ -15,7 +15,7 @@ _SEXAGESIMAL = re.compile(
     r"(?P<sign>[+-]?) ?(?P<whole>\d{1,3})[: hd] ?(?P<minutes>\d{1,2})"
     r"(?:[: m'] ?(?P<seconds>\d{1,2}(?:\.\d*)?)[s\"]?)?$"
 )
-_ABSENT = 9998.0  # -9999 and the like stand for no value
+_ABSENT = re.compile(r"-9{4,6}(\.[09]*)?$")  # -9999.9 and the like stand for no value
 
 
 class Found(NamedTuple):
@@ -28,8 +28,8 @@ class Found(NamedTuple):
 def number_of(header: fits.Header, key: str) -> float | None:
     """Return the finite number of a card, also of a text; None if there is none.
 
-    A text may be sexagesimal: ``-70:48:53.6``, ``10 00 24``, ``10h00m24s``. Numbers of 9998 and
-    more without sign, by which observatories say that they have none, are none.
+    A text may be sexagesimal: ``-70:48:53.6``, ``10 00 24``, ``10h00m24s``. -9999 and the
+    like, by which observatories say that they have no value, are none.
     """
     value = header.get(key)
     if value is None or isinstance(value, (bool, fits.card.Undefined)):
@@ -40,7 +40,7 @@ def number_of(header: fits.Header, key: str) -> float | None:
             number = float(value)
         except (TypeError, ValueError):
             return None
-    return number if math.isfinite(number) and number > -_ABSENT else None
+    return number if math.isfinite(number) and not _ABSENT.match(f"{number:g}") else None
 
 
 def is_sexagesimal(header: fits.Header, key: str) -> bool:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.horizon import carried, zenith_at, zenith_from, zenith_view
+from skytool.core.horizon import (
+    airmass_at,
+    carried,
+    elevation_at,
+    zenith_at,
+    zenith_from,
+    zenith_view,
+)
 from skytool.core.refraction import refraction
 from skytool.errors import IncompatibleError
 from skytool.models.header_pointing import (
     View,
     airmass_of,
     elevation_of,
-    elevation_of_airmass,
     position_of,
     trusted_parallactic_angle,
     view_of,
@@ -133,7 +138,7 @@ class Pointing:
     @property
     def airmass(self) -> float:
         """Secant of the apparent zenith distance where the telescope pointed."""
-        return 1.0 / math.sin(math.radians(self.elevation))
+        return airmass_at(self.elevation)
 
 
 def resolve_pointing(
@@ -289,7 +294,7 @@ def _trusted(observation: Observation, view: View | None) -> View | None:
     if view is not None:
         return View(view.elevation, angle.value, f"{view.source}, {angle.source}", False)
     if airmass is not None:
-        height = elevation_of_airmass(airmass.value)
+        height = elevation_at(airmass.value)
         return View(height, angle.value, f"{airmass.source}, {angle.source}", False)
     return None
 
@@ -321,7 +326,7 @@ def _right_longitude(
     elevation, airmass = elevation_of(observation.header), airmass_of(observation)
     height = elevation.value if elevation else None
     if height is None and airmass is not None:
-        height = elevation_of_airmass(airmass.value)
+        height = elevation_at(airmass.value)
 
     def misfit(candidate: Site) -> float:
         zenith = _computed(observation, candidate)
@@ -388,7 +393,7 @@ def _airmass_misfit(pointing: Pointing, airmass: float, exposure_time: float) ->
     for seconds in (-exposure_time / 2.0, 0.0, exposure_time / 2.0):
         zenith = carried(pointing.zenith, seconds)
         elevation, _ = zenith_view(zenith, ra=pointing.ra, dec=pointing.dec)
-        misfits.append(abs(1.0 / math.sin(math.radians(max(elevation, 1.0))) - airmass))
+        misfits.append(abs(airmass_at(max(elevation, 1.0)) - airmass))
     return min(misfits)
 
 
