@@ -1,0 +1,125 @@
+"""The files of a difference: planes, kernel, records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skytool.models.provenance import (
+    InputRecord,
+    config_table,
+    fingerprint,
+    history_line,
+    inputs_table,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astropy.io import fits
+
+    from skytool.cli.diffim_units import DiffimTask
+    from skytool.io.sources import ExposureSource
+    from skytool.models.exposure import Exposure
+    from skytool.stages.diffim import DiffimResult
+
+STAGE = "diffim"
+
+
+def product_fingerprint(task: DiffimTask) -> str:
+    """Return what changes whenever a product of a task may change."""
+    from skytool.io.fits import content_key
+
+    sums = [task.science.digest(), task.template.digest()]
+    sums += [content_key(file) for file in (task.files.kernel_in, task.files.catalog) if file]
+    return fingerprint(sums, task.settings)
+
+
+def write_difference(task: DiffimTask, result: DiffimResult) -> None:
+    """Write the difference and what else is wanted of it.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    files, kernel = task.files, result.kernel.to_hdus()
+    _write(task, result, result.difference, files.output, "DIFFERENCE", kernel)
+    if files.matched is not None:
+        _write(task, result, result.matched, files.matched, "EXPOSURE", [])
+    if files.kernel_out is not None:
+        from skytool.io.fits import write_hdus
+
+        primary = _primary(task, result, result.difference, "KERNEL")
+        hdus = [*kernel, *records(task)]
+        write_hdus(files.kernel_out, hdus, primary=primary, overwrite=task.overwrite)
+
+
+def records(task: DiffimTask) -> list[fits.BinTableHDU]:
+    """Return the tables of inputs and settings."""
+    pair = (("science", task.science), ("template", task.template))
+    rows = [_input_record(role, source) for role, source in pair]
+    return [inputs_table(rows), config_table(task.settings)]
+
+
+def _input_record(role: str, source: ExposureSource) -> InputRecord:
+    from skytool.models.observation import observation_from_header
+
+    seen = observation_from_header(source.header)
+    extension = source.extension
+    name, version = extension if isinstance(extension, tuple) else (extension, 1)
+    return InputRecord(
+        role=role,
+        file=source.spec.file_name,
+        extname=str(name),
+        extver=version,
+        datasum=source.datasum(),
+        visit=seen.visit,
+        detector=seen.detector_name if seen.detector is None else str(seen.detector),
+    )
+
+
+def _write(
+    task: DiffimTask,
+    result: DiffimResult,
+    exposure: Exposure,
+    output: Path,
+    kind: str,
+    kernel: list[Any],
+) -> None:
+    """Write an exposure with records."""
+    from skytool.io.fits import write_hdus
+    from skytool.models.exposure_hdus import to_hdus
+
+    write_hdus(
+        output,
+        [*to_hdus(exposure), *kernel, *records(task)],
+        primary=_primary(task, result, exposure, kind),
+        overwrite=task.overwrite,
+        compress=task.compress,
+    )
+
+
+def _primary(task: DiffimTask, result: DiffimResult, exposure: Exposure, kind: str) -> fits.Header:
+    from skytool.models.exposure_hdus import primary_header
+
+    text = f"{task.science.spec.file_name} less {task.template.spec.file_name}"
+    return primary_header(
+        exposure,
+        kind=kind,
+        stage=STAGE,
+        history=history_line(STAGE, text),
+        cards={**_cards(result), "SKYPRINT": product_fingerprint(task)},
+    )
+
+
+def _cards(result: DiffimResult) -> dict[str, Any]:
+    """Return the cards of the primary that only a difference has."""
+    metrics = result.metrics
+    return {
+        "CONVIMG": (result.kernel.convolved, "image that was convolved"),
+        "KSUM": (metrics["kernel_sum"], "sum of the kernel"),
+        "NKSTARS": (metrics["kernel_stars"], "sources that the kernel was fitted to"),
+        "TMPLFRAC": (metrics["template_coverage"], "covered part of the image"),
+        "VFACSCI": (metrics["science_factor"], "factor on the variance of the science image"),
+        "VFACTMP": (metrics["template_factor"], "factor on the variance of the template"),
+    }

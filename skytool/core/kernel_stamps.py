@@ -1,0 +1,149 @@
+"""Stamps of sources in two images, and what a basis of kernels makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from skytool.core.star_stamps import cut_stamps
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_LARGE = 1e30  # variance of pixels without a value
+
+
+@dataclass(frozen=True, eq=False)
+class KernelStamps:
+    """Parts of two images around sources; ``a = b + n - 1`` for kernels of side n.
+
+    Parameters
+    ----------
+    y, x : ndarray of int, shape (n_stamps,)
+        Middle pixels.
+    source, source_variance : ndarray of float64, shape (n_stamps, a, a)
+        Of the image that is convolved.
+    target, target_variance : ndarray of float64, shape (n_stamps, b, b)
+        Of the image that it is compared with.
+    good : ndarray of bool, shape (n_stamps, b, b)
+        Pixels that are compared.
+    """
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    source: Floats
+    source_variance: Floats
+    target: Floats
+    target_variance: Floats
+    good: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def side(self) -> int:
+        """Side b of the compared part [pixel]."""
+        return int(self.target.shape[-1])
+
+    @property
+    def kernel_size(self) -> int:
+        """Side of the kernels [pixel]."""
+        return int(self.source.shape[-1]) - self.side + 1
+
+    def of(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        """Return some of the stamps."""
+        return type(self)(
+            self.y[which],
+            self.x[which],
+            self.source[which],
+            self.source_variance[which],
+            self.target[which],
+            self.target_variance[which],
+            self.good[which],
+        )
+
+    def variance(self, kernels: Floats) -> Floats:
+        """Return the variance of the difference, shape ``(n_stamps, b, b)``.
+
+        Parameters
+        ----------
+        kernels : ndarray of float64, shape (n_stamps, n, n) or (n, n)
+            Convolution kernel of each stamp, or one for all.
+        """
+        from scipy.fft import irfft2, next_fast_len, rfft2
+
+        a, n = self.source.shape[-1], self.kernel_size
+        size = (int(next_fast_len(a, real=True)),) * 2
+        squares = np.broadcast_to(kernels**2, (len(self), n, n))
+        carried = irfft2(rfft2(self.source_variance, s=size) * rfft2(squares, s=size), s=size)
+        valid = carried[:, n - 1 : a, n - 1 : a]
+        return np.asarray(self.target_variance + np.maximum(valid, 0.0), np.float64)
+
+    def columns(self, basis: Floats) -> Floats:
+        """Return the source convolved with every kernel, shape ``(n_stamps, n_basis, b * b)``.
+
+        Parameters
+        ----------
+        basis : ndarray of float64, shape (n_basis, n, n)
+            Kernels, applied as true convolutions.
+        """
+        n = self.kernel_size
+        turned = np.ascontiguousarray(basis[:, ::-1, ::-1]).reshape(len(basis), n * n)
+        out = np.empty((len(self), len(basis), self.side**2))
+        for stamp, columns in zip(self.source, out, strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(stamp, (n, n))
+            np.matmul(turned, windows.reshape(-1, n * n).T, out=columns)
+        return out
+
+
+def cut_kernel_stamps(
+    source: NDArray[np.floating],
+    target: NDArray[np.floating],
+    *,
+    source_variance: NDArray[np.floating],
+    target_variance: NDArray[np.floating],
+    bad: NDArray[np.bool_],
+    y: NDArray[np.intp],
+    x: NDArray[np.intp],
+    kernel_size: int,
+    half: int,
+) -> KernelStamps:
+    """Cut the stamps around sources out of two images.
+
+    Parameters
+    ----------
+    source, source_variance : ndarray of float, shape (ny + 2 margin, nx + 2 margin)
+        Image that is convolved, finite, wider than the other on all sides.
+    target, target_variance : ndarray of float, shape (ny, nx)
+        Image that it is compared with, finite.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that are not compared.
+    y, x : ndarray of int, shape (n_stamps,)
+        Middle pixels in the second image.
+    kernel_size : int
+        Side of the kernels [pixel].
+    half : int
+        Half side of the compared part [pixel].
+    """
+    margin = (source.shape[0] - target.shape[0]) // 2
+    reach = half + kernel_size // 2
+
+    def wide(plane: NDArray[np.floating], fill: float) -> Floats:
+        return cut_stamps(plane, y + margin, x + margin, reach, fill=fill).astype(np.float64)
+
+    def narrow(plane: NDArray[np.floating], fill: float) -> Floats:
+        return cut_stamps(plane, y, x, half, fill=fill).astype(np.float64)
+
+    return KernelStamps(
+        y=y,
+        x=x,
+        source=wide(source, 0.0),
+        source_variance=wide(source_variance, _LARGE),
+        target=narrow(target, 0.0),
+        target_variance=narrow(target_variance, _LARGE),
+        good=~cut_stamps(bad, y, x, half, fill=True),
+    )

@@ -1,0 +1,94 @@
+"""Whether science image and template are on one grid of pixels."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core import spherical
+from skytool.errors import IncompatibleError, NothingToDoError, SkytoolWarning
+from skytool.models.celestial import frame_change, lon_lat
+from skytool.models.observation import check_single_filter, observation_from_header
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.models.exposure import Exposure
+
+_TOLERANCE = 0.01  # [pixel]
+
+
+def grid_shift(science: Exposure, template: Exposure) -> tuple[int, int]:
+    """Return the pixel ``(y, x)`` of the template that is the first one of the science image.
+
+    Raises
+    ------
+    IncompatibleError
+        If the pixels of the two are not the same places on the sky, or nothing tells.
+    NothingToDoError
+        If the template does not reach the science image.
+    """
+    if science.wcs is None or template.wcs is None:
+        if science.shape != template.shape:
+            raise IncompatibleError(
+                f"{science.name} has {science.shape[1]} x {science.shape[0]} pixels, "
+                f"{template.name} {template.shape[1]} x {template.shape[0]}, and without "
+                "coordinates nothing tells how they lie."
+            )
+        which = science.name if science.wcs is None else template.name
+        warnings.warn(
+            f"{which} has no coordinates; the pixels of {science.name} and {template.name} are "
+            "taken for the same places.",
+            SkytoolWarning,
+            stacklevel=2,
+        )
+        return 0, 0
+    offsets = _offsets(science, template)
+    shift = np.rint(np.median(offsets, axis=1))
+    largest = float(np.max(np.hypot(*(offsets - shift[:, None]))))
+    if not largest <= _TOLERANCE:
+        raise IncompatibleError(
+            f"{template.name} is not on the grid of {science.name}: pixels are up to "
+            f"{largest:.3g} pixels off.",
+            hint=f"Run skytool warp {template.name} --like {science.name} -o TEMPLATE, "
+            "or give --align.",
+            offset=largest,
+        )
+    y, x = int(shift[0]), int(shift[1])
+    ny, nx = science.shape
+    if y >= template.shape[0] or x >= template.shape[1] or y + ny <= 0 or x + nx <= 0:
+        raise NothingToDoError(f"{template.name} does not reach {science.name}.")
+    return y, x
+
+
+def _offsets(science: Exposure, template: Exposure) -> NDArray[np.float64]:
+    """Return ``(y, x)`` of the template less that of the science image, at corners and middle."""
+    assert science.wcs is not None  # noqa: S101  asked before
+    assert template.wcs is not None  # noqa: S101
+    ny, nx = science.shape
+    y = np.array([0.0, 0.0, ny - 1.0, ny - 1.0, (ny - 1) / 2])
+    x = np.array([0.0, nx - 1.0, 0.0, nx - 1.0, (nx - 1) / 2])
+    longitude, latitude = lon_lat(science.wcs, y=y, x=x)
+    change = frame_change(science.wcs, template.wcs)
+    if change is not None:
+        vectors = change(spherical.unit_vectors(longitude, latitude))
+        longitude, latitude = spherical.longitude_latitude(vectors)
+    world = np.empty((2, y.size))
+    world[template.wcs.wcs.lng], world[template.wcs.wcs.lat] = longitude, latitude
+    found_x, found_y = template.wcs.all_world2pix(*world, 0, quiet=True)
+    return np.stack([found_y - y, found_x - x])
+
+
+def check_bands(science: Exposure, template: Exposure) -> None:
+    """Refuse exposures of two filters.
+
+    Raises
+    ------
+    IncompatibleError
+        If both have a filter, and not the same.
+    """
+    check_single_filter(
+        (each.name, observation_from_header(each.header)) for each in (science, template)
+    )

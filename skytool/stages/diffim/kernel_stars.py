@@ -1,0 +1,283 @@
+"""The sources that a matching kernel is fitted to: found or listed, and selected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skytool.core.kernel_stamps import cut_kernel_stamps
+from skytool.core.mask_spread import spread_mask
+from skytool.core.peaks import Peaks, find_peaks
+from skytool.core.star_selection import Surroundings, thinned
+from skytool.core.star_stamps import cut_stamps
+from skytool.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.core.kernel_stamps import KernelStamps
+    from skytool.stages.diffim.config import StarsConfig
+    from skytool.stages.diffim.inputs import Pair, PreparedImage
+
+    Flags = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+
+RULES = (
+    *("listed flag", "faint", "bright", "edge", "masked middle", "masked pixels", "neighbour"),
+    "surplus",
+)
+"""Why a source is not used, in the order in which this is asked."""
+
+_MIDDLE = 1  # half side of the part in the middle that has no masked pixel, at least [pixel]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceList:
+    """Sources that a user lists; arrays of shape ``(n,)``.
+
+    Parameters
+    ----------
+    y, x : ndarray of float64
+        Positions [pixel].
+    snr : ndarray of float64
+        Ratios of signal to noise.
+    flagged : ndarray of bool
+        Those that the list itself calls unfit.
+    name : str
+        What messages call the list.
+    """
+
+    y: Floats
+    x: Floats
+    snr: Floats
+    flagged: Flags
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Sources with what speaks against them; arrays of shape ``(n,)``, the brightest first.
+
+    Parameters
+    ----------
+    y, x : ndarray of int
+        Pixels.
+    snr : ndarray of float64
+        Ratios of signal to noise.
+    reason : ndarray of str
+        Why a source is not used; empty if it may be.
+    """
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+    snr: Floats
+    reason: NDArray[np.str_]
+
+    @property
+    def selected(self) -> Flags:
+        """Which of them may be used."""
+        return np.asarray(self.reason == "")
+
+    def counts(self) -> dict[str, int]:
+        """Return how many sources each rule left out."""
+        return {rule: n for rule in RULES if (n := int(np.count_nonzero(self.reason == rule)))}
+
+    def leave_out(self, rule: str, which: Flags) -> None:
+        """Note a reason against sources that have none yet."""
+        self.reason[which & self.selected] = rule
+
+
+def find_candidates(
+    image: PreparedImage, bad: Flags, fwhm: float, config: StarsConfig
+) -> Candidates:
+    """Find the sources of an image.
+
+    Parameters
+    ----------
+    image : PreparedImage
+        Science image.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that are not searched.
+    fwhm : float
+        Width of a star [pixel].
+    config : StarsConfig
+        Settings.
+    """
+    peaks = find_peaks(image.image, bad, sigma=fwhm / 2.3548, threshold=config.min_snr)
+    return _sorted(peaks.y, peaks.x, peaks.significance, np.zeros(len(peaks), np.bool_))
+
+
+def listed_candidates(sources: SourceList, shape: tuple[int, int]) -> Candidates:
+    """Return the sources of a list that lie on the image.
+
+    Raises
+    ------
+    AlgorithmError
+        If none does.
+    """
+    ny, nx = shape
+    y, x = sources.y, sources.x
+    on = (
+        np.isfinite(y)
+        & np.isfinite(x)
+        & (y >= -0.5)
+        & (y < ny - 0.5)
+        & (x >= -0.5)
+        & (x < nx - 0.5)
+    )
+    if not on.any():
+        raise AlgorithmError(
+            f"none of the {y.size} sources of {sources.name} lies on the science image.",
+            hint="Check whether its positions are pixels of this image.",
+        )
+    return _sorted(y[on], x[on], sources.snr[on], sources.flagged[on])
+
+
+def _sorted(y: Floats, x: Floats, snr: Floats, flagged: Flags) -> Candidates:
+    order = np.lexsort((x, y, -snr))
+    row, column = (np.floor(at[order] + 0.5).astype(np.intp) for at in (y, x))
+    reason = np.where(flagged[order], RULES[0], "").astype("U20")
+    return Candidates(row, column, snr[order], reason)
+
+
+def select(
+    candidates: Candidates,
+    pair: Pair,
+    *,
+    fwhm: float,
+    kernel_size: int,
+    half: int,
+    config: StarsConfig,
+) -> Flags:
+    """Note what speaks against candidates.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Sources; reasons are filled in.
+    pair : Pair
+        The images.
+    fwhm : float
+        Width of a star [pixel].
+    kernel_size : int
+        Side of the kernel [pixel].
+    half : int
+        Half side of the part of stamps that is compared [pixel].
+    config : StarsConfig
+        Settings.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        Pixels that are not compared: bad ones, and those that the kernel carries bad ones to.
+    """
+    shape = pair.science.image.shape
+    candidates.leave_out("faint", ~(candidates.snr >= config.min_snr))
+    candidates.leave_out("bright", ~(candidates.snr <= config.max_snr))
+    border = half + (kernel_size // 2 if config.edge else 0)
+    inside = np.ones(candidates.y.size, np.bool_)
+    for at, size in zip((candidates.y, candidates.x), shape, strict=True):
+        inside &= (at >= border) & (at < size - border)
+    candidates.leave_out("edge", ~inside)
+    support = np.ones((kernel_size, kernel_size), np.bool_)
+    margin = pair.margin
+    carried = spread_mask(pair.template_bad, support)
+    if margin:
+        carried = carried[margin:-margin, margin:-margin]
+    bad = pair.science_bad | carried
+    core = max(_MIDDLE, round(config.good_core * fwhm))
+    own = pair.science_bad | pair.template_bad[_inner(margin)]
+    middle = cut_stamps(own, candidates.y, candidates.x, min(core, half), fill=True)
+    candidates.leave_out("masked middle", np.asarray(middle.any(axis=(1, 2))))
+    some = np.flatnonzero(candidates.selected)
+    masked = cut_stamps(bad, candidates.y[some], candidates.x[some], half, fill=True)
+    spoiled = np.zeros(candidates.y.size, np.bool_)
+    spoiled[some] = 1.0 - masked.mean(axis=(1, 2)) < config.min_good
+    candidates.leave_out("masked pixels", spoiled)
+    if config.isolated is not None:
+        _leave_out_crowded(candidates, fwhm, half, config.isolated)
+    _leave_out_surplus(candidates, (shape[0], shape[1]), config)
+    return bad
+
+
+def _inner(margin: int) -> tuple[slice, slice]:
+    part = slice(margin, -margin or None)
+    return part, part
+
+
+def _leave_out_crowded(candidates: Candidates, fwhm: float, half: int, limit: float) -> None:
+    """Leave out sources with a bright neighbour in the stamp."""
+    positions = (candidates.y.astype(np.float64), candidates.x.astype(np.float64))
+    around = Surroundings(Peaks(*positions, candidates.snr), fwhm)
+    crowded = np.zeros(candidates.y.size, np.bool_)
+    for number in np.flatnonzero(candidates.selected).tolist():
+        crowded[number] = around.brightest(number, half) > limit
+    candidates.leave_out("neighbour", crowded)
+
+
+def _leave_out_surplus(candidates: Candidates, shape: tuple[int, int], config: StarsConfig) -> None:
+    """Leave out sources beyond the largest number."""
+    some = np.flatnonzero(candidates.selected)
+    if config.most < 1 or some.size <= config.most:
+        return
+    kept = np.arange(some.size) < config.most
+    if config.spread:
+        y, x = (at[some].astype(np.float64) for at in (candidates.y, candidates.x))
+        kept = thinned(y, x, candidates.snr[some], shape=shape, most=config.most)
+    surplus = np.zeros(candidates.y.size, np.bool_)
+    surplus[some[~kept]] = True
+    candidates.leave_out("surplus", surplus)
+
+
+def stamps_of(
+    candidates: Candidates,
+    bad: Flags,
+    source: PreparedImage,
+    target: PreparedImage,
+    *,
+    kernel_size: int,
+    half: int,
+    config: StarsConfig,
+) -> KernelStamps:
+    """Return the stamps of the candidates that may be used.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Sources.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels that are not compared.
+    source, target : PreparedImage
+        Image that is convolved, perhaps with a margin, and the one that it is compared with.
+    kernel_size, half : int
+        Side of the kernel, and half side of the compared part [pixel].
+    config : StarsConfig
+        Settings.
+
+    Raises
+    ------
+    AlgorithmError
+        If there are too few.
+    """
+    selected = candidates.selected
+    count = int(np.count_nonzero(selected))
+    if count < config.least:
+        counts = ", ".join(f"{n} {rule}" for rule, n in candidates.counts().items()) or "none found"
+        raise AlgorithmError(
+            f"{count} of {selected.size} sources are fit for the kernel, {config.least} are "
+            f"required; left out: {counts}.",
+            hint="Lower --detection-threshold, or list sources with --catalog.",
+        )
+    return cut_kernel_stamps(
+        source.image,
+        target.image,
+        source_variance=source.variance,
+        target_variance=target.variance,
+        bad=bad,
+        y=candidates.y[selected],
+        x=candidates.x[selected],
+        kernel_size=kernel_size,
+        half=half,
+    )

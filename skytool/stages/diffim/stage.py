@@ -1,0 +1,222 @@
+"""The difference of two exposures of one field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skytool.errors import IncompatibleError
+from skytool.models.mask import Mask
+from skytool.stages.diffim.differencing import (
+    Planes,
+    White,
+    inner_part,
+    subtracted,
+    typical_variance,
+    white_psf,
+    whitened,
+)
+from skytool.stages.diffim.grids import check_bands, grid_shift
+from skytool.stages.diffim.inputs import prepare
+from skytool.stages.diffim.matching import PsfSizes, kernel_shape, match, psf_size
+from skytool.stages.diffim.variance_scale import difference_factor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skytool.models.exposure import Exposure
+    from skytool.models.matching_kernel import MatchingKernel
+    from skytool.stages.diffim.config import DiffimConfig
+    from skytool.stages.diffim.differencing import Subtracted
+    from skytool.stages.diffim.inputs import Pair
+    from skytool.stages.diffim.kernel_stars import SourceList
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DiffimResult:
+    """What a difference consists of.
+
+    Parameters
+    ----------
+    difference : Exposure
+        Difference with its own variance, mask and PSF, in units of the science image.
+    matched : Exposure
+        The template brought to the PSF of the science image, or the science image brought to that
+        of the template.
+    kernel : MatchingKernel
+        The kernel.
+    metrics : mapping
+        Numbers for the report.
+    """
+
+    difference: Exposure
+    matched: Exposure
+    kernel: MatchingKernel
+    metrics: dict[str, Any]
+
+
+def subtract(
+    science: Exposure,
+    template: Exposure,
+    config: DiffimConfig,
+    *,
+    sources: SourceList | None = None,
+    kernel: MatchingKernel | None = None,
+) -> DiffimResult:
+    """Subtract a template from a science image.
+
+    Parameters
+    ----------
+    science, template : Exposure
+        Exposures on one grid of pixels, with variances and PSFs; the template may be larger.
+    config : DiffimConfig
+        Settings.
+    sources : SourceList, optional
+        Sources to fit the kernel to; they are searched without it.
+    kernel : MatchingKernel, optional
+        Kernel to use instead of fitting one.
+
+    Returns
+    -------
+    DiffimResult
+        The difference and what it was made with.
+
+    Raises
+    ------
+    IncompatibleError
+        If the exposures do not fit together.
+    NothingToDoError
+        If too little of the science image is covered.
+    AlgorithmError
+        If no kernel can be fitted.
+    """
+    check_bands(science, template)
+    shift = grid_shift(science, template)
+    middle = ((science.shape[0] - 1) / 2, (science.shape[1] - 1) / 2)
+    sizes = PsfSizes(
+        science=psf_size(science, y=middle[0], x=middle[1]),
+        template=psf_size(template, y=middle[0] + shift[0], x=middle[1] + shift[1]),
+    )
+    if kernel is not None and kernel.shape != science.shape:
+        raise IncompatibleError(
+            f"the stored kernel is for {kernel.shape[1]} x {kernel.shape[0]} pixels, "
+            f"{science.name} has {science.shape[1]} x {science.shape[0]}."
+        )
+    convolved = _convolved(config, sizes) if kernel is None else kernel.convolved
+    shape = kernel_shape(sizes, convolved, config.basis)
+    margin = shape.size // 2 if kernel is None else max(kernel.kernel.half)
+    pair = prepare(science, template, shift, margin, config)
+    metrics: dict[str, Any] = {}
+    fit_background = kernel is None and config.fit.background == "sky"
+    if kernel is None:
+        matched = match(
+            pair,
+            sizes,
+            shape,
+            convolved,
+            config,
+            noise=_noise(pair),
+            sources=sources,
+            names=(science.name, template.name),
+        )
+        kernel = matched.kernel
+        metrics["basis_mode"] = shape.mode
+        metrics["kernel_chi2"] = matched.fit.chi2
+    found = subtracted(pair, kernel, config, fit_background=fit_background)
+    white = _white(found, pair, (science, template), config)
+    planes = found.difference if white is None else white.planes
+    planes, factor = _rescaled(planes, found, pair, config)
+    own = template if convolved == "SCIENCE" else science
+    psf = own.psf
+    if own is template and psf is not None:
+        psf = psf.shifted(-shift[0], -shift[1])
+    other = psf
+    if white is not None and psf is not None:
+        psf = white_psf(psf, white.whitening.kernel, science.shape)
+    metrics |= {
+        "kernel_sum": kernel.sum,
+        "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
+        "kernel_order": kernel.kernel_order,
+        "kernel_rejected": kernel.stars.counts(),
+        "kernel_condition": kernel.condition,
+        "background_order": found.kernel.background_order,
+        "convolved": convolved.lower(),
+        "template_coverage": pair.coverage,
+        "science_fwhm": sizes.science,
+        "template_fwhm": sizes.template,
+        "noise_factor": float(np.sqrt(factor)),
+        "science_factor": pair.science_factor * factor,
+        "template_factor": pair.template_factor * factor,
+    }
+    return DiffimResult(
+        difference=_exposure(science, planes, pair, psf=psf, name="difference"),
+        matched=_exposure(science, found.matched, pair, psf=other, name="matched image"),
+        kernel=found.kernel,
+        metrics=metrics,
+    )
+
+
+def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
+    """Return which image is convolved."""
+    if config.mode == "auto":
+        return "TEMPLATE" if sizes.template <= sizes.science else "SCIENCE"
+    return "SCIENCE" if config.mode == "convolve-science" else "TEMPLATE"
+
+
+def _noise(pair: Pair) -> tuple[float, float]:
+    """Return the typical variances of science image and template."""
+    template = pair.template.inner(pair.margin)
+    return (
+        typical_variance(pair.science.variance, pair.science.mask, pair.science.empty, pair),
+        typical_variance(template.variance, template.mask, template.empty, pair),
+    )
+
+
+def _white(
+    found: Subtracted, pair: Pair, exposures: tuple[Exposure, Exposure], config: DiffimConfig
+) -> White | None:
+    """Return the difference with white noise, if that is wanted."""
+    if not config.decorrelate:
+        return None
+    first, second = (noise_correlation(exposure) for exposure in exposures)
+    return whitened(found, pair, config, correlations=(first, second))
+
+
+def _rescaled(
+    planes: Planes, found: Subtracted, pair: Pair, config: DiffimConfig
+) -> tuple[Planes, float]:
+    """Return a difference with its variance scaled to its scatter, and the factor."""
+    image = planes.image
+    if not config.subtract_background:
+        sign = -1.0 if found.kernel.convolved == "SCIENCE" else 1.0
+        level = found.kernel.surface.image() * np.float32(sign / found.scale)
+        image = np.asarray(image - level, np.float32)
+    bad = pair.science_bad | pair.template_bad[inner_part(pair.margin)] | (planes.mask != 0)
+    factor = difference_factor(image, planes.variance, bad, config)
+    return replace(planes, variance=planes.variance * np.float32(factor)), factor
+
+
+def noise_correlation(exposure: Exposure) -> NDArray[np.float64] | None:
+    """Return the correlation of noise that a file records, 1 in the middle; None without it."""
+    for hdu in exposure.extensions:
+        if hdu.name == "NOISECORR" and hdu.data is not None:
+            image = np.asarray(hdu.data, np.float64)
+            middle = image[image.shape[0] // 2, image.shape[1] // 2]
+            if image.ndim == 2 and np.isfinite(image).all() and middle > 0.0:
+                return image / middle
+    return None
+
+
+def _exposure(science: Exposure, planes: Planes, pair: Pair, *, psf: Any, name: str) -> Exposure:
+    """Return planes as an exposure with the coordinates and the header of the science image."""
+    return replace(
+        science,
+        image=planes.image,
+        variance=planes.variance,
+        mask=Mask(np.asarray(planes.mask, np.int32), pair.bits),
+        psf=psf,
+        name=name,
+        extensions=(),
+    )
