@@ -153,6 +153,7 @@ def stage_config(settings: dict[str, Any]) -> DiffimConfig:
         If they do not go together.
     """
     from skytool.core.kernel_fit_config import FitConfig
+    from skytool.models.mask import parse_planes
     from skytool.stages.diffim import BasisConfig, DiffimConfig, StarsConfig
 
     values = {
