@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Remove the pattern of a camera's response to the night sky.",
     ),
     "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
+    "dcr-shifts": (
+        "skytool.cli.dcr_shifts:dcr_shifts",
+        "Say where refraction puts the parts of a band in exposures.",
+    ),
     "skymap": (
         "skytool.cli.skymap:skymap",
         "Divide the sky into tracts and patches, and look them up.",
