@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.errors import IncompatibleError
+from skytool.models.header_values import comment_of, number_of
 
 if TYPE_CHECKING:
-    from astropy.io import fits
     from numpy.typing import NDArray
 
     from skytool.models.observation import Observation
@@ -147,6 +147,7 @@ _CAMERAS = {
 _WITHOUT_SYSTEM = ("lsst", "johnson")
 _QUALIFIED = re.compile(r"(?P<system>[A-Za-z0-9]+)[-_ ]+(?P<letter>[A-Za-z]+)$")
 _DECAM_FILTER = re.compile(r"(?P<name>\w+) DECam .*?(?P<middle>\d{4,5}\.\d+) (?P<width>\d+\.\d+)$")
+_LONGEST_NM = 2100.0  # no camera of silicon or of HgCdTe below 2.1 microns gives more
 _WAVELENGTH_CARDS = (("EFFWAVE", "BANDWID"), ("DCRLAMBD", "DCRWIDTH"), ("WAVELEN", "BANDWID"))
 
 
@@ -215,10 +216,12 @@ def band_of_observation(observation: Observation, *, name: str = "an exposure") 
     """
     header = observation.header
     for middle_key, width_key in _WAVELENGTH_CARDS:
-        middle, width = _nanometres(header, middle_key), _nanometres(header, width_key)
-        if middle is not None and width is not None:
+        middle, width = number_of(header, middle_key), number_of(header, width_key)
+        if middle is not None and width is not None and middle > 0.0:
+            angstrom = "ngstrom" in comment_of(header, middle_key) or middle > _LONGEST_NM
+            unit = 0.1 if angstrom else 1.0
             text = f"{middle_key} and {width_key}"
-            return Band(middle, width, observation.band or observation.filter, text)
+            return Band(middle * unit, width * unit, observation.band or observation.filter, text)
     match = _DECAM_FILTER.match(observation.filter)
     if match:
         middle, width = float(match["middle"]) / 10.0, float(match["width"]) / 10.0
@@ -234,18 +237,3 @@ def band_of_observation(observation: Observation, *, name: str = "an exposure") 
         )
     except IncompatibleError as error:
         raise IncompatibleError(f"{name}: {error.message}", hint=error.hint) from error
-
-
-def _nanometres(header: fits.Header, key: str) -> float | None:
-    """Return a wavelength of a header [nm]; numbers too large for that are in Angstrom."""
-    try:
-        value = float(header.get(key, "nan"))
-    except (TypeError, ValueError):
-        return None
-    if not value > 0.0:
-        return None
-    angstrom = "ngstrom" in header.comments[key] or value > _LONGEST_NM
-    return value / 10.0 if angstrom else value
-
-
-_LONGEST_NM = 2100.0  # no camera of silicon or of HgCdTe below 2.1 microns gives more
