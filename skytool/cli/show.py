@@ -57,7 +57,8 @@ def _planes(
     default="IMAGE",
     metavar="NAME,...",
     help="What to draw of every exposure: IMAGE, VARIANCE, MASK, PSF, BKG (the whole background), "
-    "or another extension; each gets a panel.",
+    "BEFORE (the image with the background put back), SKYFIT (averages over superpixels against "
+    "the sky frame, before and after), or another extension; each gets a panel.",
 )
 @click.option(
     "--stretch",
@@ -111,6 +112,7 @@ def show(
       skytool show warp.fits -o warp.png
       skytool show warp.fits --extension IMAGE,VARIANCE,MASK,PSF -o all.png
       skytool show warps/*.fits --limits=-100,2000 --planes none -o night.png
+      skytool show flat.fits --extension BEFORE,IMAGE,BKG,SKYFIT -o sky.png
     """
     from skytool.cli.show_units import show_files
 

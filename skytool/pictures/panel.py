@@ -16,6 +16,7 @@ from skytool.models.orientation import position_text, sky_orientation
 from skytool.models.psf_places import stars_across
 from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
+from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from skytool.pictures.scaling import Scale
 
 _NOT_SKY = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
-_NOISY = frozenset({"IMAGE", "VARIANCE"})
+_NOISY = frozenset({"IMAGE", "BEFORE", "VARIANCE"})
 _GRID = 3  # stars along each side of the picture of a PSF
 
 
@@ -41,7 +42,8 @@ class View:
     Parameters
     ----------
     extension : str
-        IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), or the name of another extension.
+        IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), BEFORE (the image with all layers
+        put back), SKYFIT (what is left of a sky frame), or the name of another extension.
     stretch : Stretch or None
         How shades follow values; None: asinh for what has noise, logarithmic for a PSF, linear
         for the rest.
@@ -125,7 +127,7 @@ class Panel:
         return scale.shades(blocks), scale
 
 
-def panel_of(exposure: Exposure, view: View) -> Panel:
+def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
     """Return the panel of an exposure.
 
     Raises
@@ -134,6 +136,8 @@ def panel_of(exposure: Exposure, view: View) -> Panel:
         If the exposure lacks the extension, or a mask plane is not known.
     """
     name = view.name
+    if name == "SKYFIT":
+        return sky_fit_panel(exposure, _titles(exposure, name)[0])
     image, unit = _values(exposure, name)
     on_sky = image.shape == exposure.shape and name != "PSF"
     mask = exposure.mask if on_sky else None
@@ -163,9 +167,12 @@ def _values(exposure: Exposure, name: str) -> tuple[NDArray[np.float32], str]:
             raise IncompatibleError(f"{exposure.name} has no PSF.", hint=_present(exposure))
         return _stars(exposure.psf, exposure.shape), ""
     layers = [hdu for hdu in exposure.extensions if hdu.name.startswith("BKG")]
-    if name == "BKG" and layers:
+    if name in {"BKG", "BEFORE"} and layers:
         background = background_from_hdus(layers, name=exposure.name)
-        return background.evaluate(exposure.shape), background.unit or exposure.unit
+        values = background.evaluate(exposure.shape)
+        if name == "BEFORE":
+            values = values + exposure.image
+        return values, background.unit or exposure.unit
     for hdu in exposure.extensions:
         if hdu.name == name and hdu.is_image and hdu.data is not None and hdu.data.ndim == 2:
             return hdu.data.astype(np.float32), str(hdu.header.get("BUNIT", "")).strip()

@@ -13,6 +13,7 @@ import numpy as np
 from skytool.pictures.colours import mask_colours, pixel_colours
 from skytool.pictures.compass import draw_compass
 from skytool.pictures.scaling import tick_values
+from skytool.pictures.scatter import ScatterPanel, draw_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from skytool.pictures.panel import Panel
     from skytool.pictures.scaling import Scale
+
+    AnyPanel = Panel | ScatterPanel
 
 _DPI = 100
 _MARGINS = {"left": 58, "right": 96, "top": 48, "bottom": 40}  # around the pixels [px]
@@ -51,12 +54,12 @@ class _Cell:
     image_height: int
 
 
-def draw_picture(panels: Sequence[Panel], *, size: tuple[int, int] | None = None) -> bytes:
+def draw_picture(panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = None) -> bytes:
     """Return the PNG file of one panel or several.
 
     Parameters
     ----------
-    panels : sequence of Panel
+    panels : sequence of Panel or ScatterPanel
         In the order of the picture: rows from the top, each from the left.
     size : (int, int), optional
         Width and height that the picture may have [px]; images are shown smaller, or with whole
@@ -99,7 +102,7 @@ def _room(size: tuple[int, int] | None, n_panels: int) -> tuple[int, int]:
     return (1000, 900) if n_panels == 1 else (1600, 1200)
 
 
-def _columns(panels: Sequence[Panel], size: tuple[int, int] | None) -> int:
+def _columns(panels: Sequence[AnyPanel], size: tuple[int, int] | None) -> int:
     """Return how many panels are side by side, so that their images are largest."""
 
     def magnification(n_columns: int) -> float:
@@ -112,12 +115,12 @@ def _columns(panels: Sequence[Panel], size: tuple[int, int] | None) -> int:
     return max(range(1, min(len(panels), most) + 1), key=magnification)
 
 
-def _largest(panels: Sequence[Panel]) -> tuple[int, int]:
+def _largest(panels: Sequence[AnyPanel]) -> tuple[int, int]:
     return max(p.shape[0] for p in panels), max(p.shape[1] for p in panels)
 
 
 def _cell(
-    panels: Sequence[Panel],
+    panels: Sequence[AnyPanel],
     n_columns: int,
     n_rows: int,
     size: tuple[int, int] | None,
@@ -142,14 +145,14 @@ def _cell(
     return _Cell(width, image_height + upright, image_width, image_height)
 
 
-def _zoom(panel: Panel, width: int, height: int) -> float:
+def _zoom(panel: AnyPanel, width: int, height: int) -> float:
     """Return the size of a pixel in the picture [px]: a whole number where that is 3 or more."""
     ny, nx = panel.shape
     zoom = min(height / ny, width / nx, _LARGEST_ZOOM)
     return math.floor(zoom) if zoom >= 3 else zoom
 
 
-def _shown(panel: Panel, width: int, height: int) -> tuple[int, int]:
+def _shown(panel: AnyPanel, width: int, height: int) -> tuple[int, int]:
     """Return the height and width of the image of a panel [px]."""
     zoom = _zoom(panel, width, height)
     ny, nx = panel.shape
@@ -165,11 +168,17 @@ class _Drawing:
     corner: tuple[int, int]
     cell: _Cell
 
-    def draw(self, panel: Panel) -> None:
+    def draw(self, panel: AnyPanel) -> None:
         """Draw the image, and what is around it."""
         height, width = _shown(panel, self.cell.image_width, self.cell.image_height)
         left = _MARGINS["left"] + (self.cell.width - _side() - width) // 2
         bottom = self.cell.height - _MARGINS["top"] - height
+        self._write(8, self.cell.height - 10, panel.title, weight="bold", size=_FONT + 1)
+        self._write(8, self.cell.height - 27, panel.subtitle, color=_FAINT)
+        if isinstance(panel, ScatterPanel):
+            axes = self._framed((left, bottom, width, height))
+            draw_points(axes, panel, font=_FONT, ink=_FAINT)
+            return
         factor = max(math.floor(panel.shape[1] / width), 1)
         reduced = panel.reduced(factor)
         if reduced is not None:
@@ -179,8 +188,6 @@ class _Drawing:
         elif panel.mask is not None:
             colours = mask_colours(panel.mask, factor=factor, legend=panel.legend)
         self._draw_image(panel, colours, factor, (left, bottom, width, height))
-        self._write(8, self.cell.height - 10, panel.title, weight="bold", size=_FONT + 1)
-        self._write(8, self.cell.height - 27, panel.subtitle, color=_FAINT)
         self._draw_legend(panel, bottom - _MARGINS["bottom"])
 
     def _axes(self, place: tuple[int, int, int, int]) -> Any:
@@ -194,6 +201,15 @@ class _Drawing:
                 height / self.size[1],
             )
         )
+
+    def _framed(self, place: tuple[int, int, int, int]) -> Any:
+        """Return axes with a thin frame and small labels."""
+        axes = self._axes(place)
+        axes.tick_params(labelsize=_FONT - 1, colors=_FAINT, length=3)
+        for spine in axes.spines.values():
+            spine.set_color(_FAINT)
+            spine.set_linewidth(0.6)
+        return axes
 
     def _write(self, x: float, y: float, text: str, **options: Any) -> None:
         """Write text whose upper left corner is at a place of the panel [px]."""
@@ -213,17 +229,13 @@ class _Drawing:
         place: tuple[int, int, int, int],
     ) -> None:
         """Draw the pixels, with coordinates at the edges, and the compass over them."""
-        axes = self._axes(place)
+        axes = self._framed(place)
         ny, nx = colours.shape[:2]
         y0, x0 = panel.origin
         extent = (x0 - 0.5, x0 + nx * factor - 0.5, y0 - 0.5, y0 + ny * factor - 0.5)
         axes.imshow(colours, origin="lower", extent=extent, interpolation="auto", aspect="auto")
         axes.set_xlim(x0 - 0.5, x0 + panel.shape[1] - 0.5)
         axes.set_ylim(y0 - 0.5, y0 + panel.shape[0] - 0.5)
-        axes.tick_params(labelsize=_FONT - 1, colors=_FAINT, length=3)
-        for spine in axes.spines.values():
-            spine.set_color(_FAINT)
-            spine.set_linewidth(0.6)
         axes.xaxis.set_major_locator(_whole_ticks(place[2]))
         axes.yaxis.set_major_locator(_whole_ticks(place[3]))
         if panel.orientation is not None:
@@ -232,7 +244,7 @@ class _Drawing:
 
     def _draw_bar(self, scale: Scale, unit: str, place: tuple[int, int, int, int]) -> None:
         """Draw the colour bar with its unit."""
-        axes = self._axes(place)
+        axes = self._framed(place)
         axes.imshow(
             np.linspace(0.0, 1.0, 256)[:, None],
             cmap="gray",
@@ -249,14 +261,10 @@ class _Drawing:
         )
         axes.yaxis.tick_right()
         axes.set_xticks([])
-        axes.tick_params(labelsize=_FONT - 1, colors=_FAINT, length=3)
-        for spine in axes.spines.values():
-            spine.set_color(_FAINT)
-            spine.set_linewidth(0.6)
         if unit:
             self._write(place[0], place[1] - 8, unit, size=_FONT - 1)
 
-    def _draw_legend(self, panel: Panel, top: int) -> None:
+    def _draw_legend(self, panel: AnyPanel, top: int) -> None:
         """Draw a patch, the name and the share of every plane, below a height of the panel [px]."""
         from matplotlib.patches import Rectangle
 
