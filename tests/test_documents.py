@@ -93,6 +93,20 @@ def test_pages_of_commands_are_those_of_their_help():
     assert kept == markdown_pages(), "run `make docs`"
 
 
+def test_options_beside_the_names_of_lsst_exist():
+    sections = (ROOT / "docs" / "lsst-options.md").read_text().split("\n## ")[1:]
+    pages = markdown_pages()
+
+    assert sections
+    for section in sections:
+        title = section.splitlines()[0]
+        command = re.findall(r"`(skytool [\w -]+)`", title)[0].replace(" ", "-")
+        known = "\n".join(text for name, text in pages.items() if name.startswith(command))
+        named = set(re.findall(r"`(--[a-z][\w-]*)", section))
+        assert named, title
+        assert named <= set(re.findall(r"--[a-z][\w-]*", known)), title
+
+
 def test_man_pages_are_well_formed(tmp_path):
     pages = man_pages()
 
