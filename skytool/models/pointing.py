@@ -5,32 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from skytool.core.horizon import (
-    airmass_at,
-    carried,
-    elevation_at,
-    zenith_at,
-    zenith_from,
-    zenith_view,
-)
+from skytool.core.horizon import airmass_at, carried, zenith_view
 from skytool.core.refraction import refraction
 from skytool.errors import IncompatibleError
-from skytool.models.header_pointing import (
-    View,
-    airmass_of,
-    elevation_of,
-    position_of,
-    trusted_parallactic_angle,
-    view_of,
-)
+from skytool.models.header_pointing import airmass_of, position_of
 from skytool.models.site import site_from_header
 from skytool.models.weather import GivenWeather, weather_from_header
+from skytool.models.zenith_direction import missing, zenith_of_observation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from skytool.core.refraction import Conditions
@@ -44,8 +30,6 @@ HIGHEST_AIRMASS = 5.0
 """Airmass from which they are wrong."""
 
 _MEAN_WAVELENGTH = 550.0  # nm, of the refraction that lifts a source seen without air
-_CLOSE = 0.5  # degrees between zeniths of one exposure, for rounded angles and precession
-_SIDEREAL = 15.041 / 3600.0  # degrees a second
 _TOLERATED, _TOLERATED_SHARE = 0.02, 0.01
 _CONTRADICTION = 0.3  # difference of airmass
 
@@ -179,11 +163,18 @@ def resolve_pointing(
     position = position_of(observation.header)
     place = position[:2] if position else center
     if place is None:
-        raise _missing(name, "RA and DEC or a WCS")
+        raise missing(name, "RA and DEC or a WCS")
     if site is None and not options.trust_parang:
-        raise _missing(name, "the site", hint="Give --site.")
-    notes: list[str] = []
-    zenith, apparent, source, site = _direction(observation, place, site, options, notes, name)
+        raise missing(name, "the site", hint="Give --site.")
+    zenith, apparent, source, site, note = zenith_of_observation(
+        observation,
+        place,
+        site,
+        site_is_certain=options.site is not None,
+        trust_parang=options.trust_parang,
+        name=name,
+    )
+    notes = [note] if note else []
     weather = weather_from_header(
         observation.header,
         latitude=site.latitude if site else 0.0,
@@ -240,119 +231,6 @@ def resolve_pointings(
     return found
 
 
-def _missing(name: str, what: str, hint: str = "") -> IncompatibleError:
-    return IncompatibleError(
-        f"{name} does not say where the zenith was: {what} is missing.",
-        hint=hint or "--drop-incomplete goes on without it.",
-    )
-
-
-def _direction(
-    observation: Observation,
-    place: tuple[float, float],
-    site: Site | None,
-    options: PointingOptions,
-    notes: list[str],
-    name: str,
-) -> tuple[NDArray[np.float64], bool, str, Site | None]:
-    """Return the zenith, whether it is that of apparent elevations, the source, and the site."""
-    ra, dec = place
-    header = observation.header
-    view = view_of(header, ra=ra, dec=dec, latitude=site.latitude if site else None)
-    if options.trust_parang:
-        view = _trusted(observation, view) or view
-    told = None if view is None else _zenith_of(view, ra, dec)
-    if site is not None:
-        site = _right_longitude(observation, site, told, place, options)
-    computed = _computed(observation, site)
-    if view is None or told is None:
-        if computed is None:
-            raise _missing(
-                name, _what_is_missing(observation, site), "Give --site or --drop-incomplete."
-            )
-        return computed, False, "time and site", site
-    if computed is None or view.source.startswith("BORE-ALT") or options.trust_parang:
-        return told, True, view.source, site
-    apart = _degrees(told, computed)
-    if apart <= _CLOSE + _SIDEREAL * (observation.exposure_time or 0.0):
-        return computed, False, f"time and site, as {view.source}", site
-    notes.append(
-        f"{view.source} and the time at the site differ by {apart:.1f} degrees; the former count"
-    )
-    return told, True, view.source, site
-
-
-def _trusted(observation: Observation, view: View | None) -> View | None:
-    """Return the direction by the parallactic angle that a header has."""
-    angle = trusted_parallactic_angle(observation.header)
-    elevation = elevation_of(observation.header)
-    airmass = airmass_of(observation)
-    if angle is None:
-        return None
-    if elevation is not None:
-        return View(elevation.value, angle.value, f"{elevation.source}, {angle.source}", False)
-    if view is not None:
-        return View(view.elevation, angle.value, f"{view.source}, {angle.source}", False)
-    if airmass is not None:
-        height = elevation_at(airmass.value)
-        return View(height, angle.value, f"{airmass.source}, {angle.source}", False)
-    return None
-
-
-def _zenith_of(view: View, ra: float, dec: float) -> NDArray[np.float64]:
-    return zenith_from(ra=ra, dec=dec, elevation=view.elevation, position_angle=view.position_angle)
-
-
-def _computed(observation: Observation, site: Site | None) -> NDArray[np.float64] | None:
-    """Return the zenith by time and site."""
-    if site is None or site.longitude is None or observation.mjd_mid is None:
-        return None
-    return zenith_at(observation.mjd_mid, latitude=site.latitude, longitude=site.longitude)
-
-
-def _right_longitude(
-    observation: Observation,
-    site: Site,
-    told: NDArray[np.float64] | None,
-    place: tuple[float, float],
-    options: PointingOptions,
-) -> Site:
-    """Return the site with the longitude turned over if only so the header agrees with itself.
-
-    Some observatories count longitudes positive to the west.
-    """
-    if options.site is not None or site.longitude is None:
-        return site
-    elevation, airmass = elevation_of(observation.header), airmass_of(observation)
-    height = elevation.value if elevation else None
-    if height is None and airmass is not None:
-        height = elevation_at(airmass.value)
-
-    def misfit(candidate: Site) -> float:
-        zenith = _computed(observation, candidate)
-        if zenith is None:
-            return 0.0
-        if told is not None:
-            return _degrees(told, zenith)
-        if height is None:
-            return 0.0
-        return abs(zenith_view(zenith, ra=place[0], dec=place[1])[0] - height)
-
-    drift = _CLOSE + _SIDEREAL * (observation.exposure_time or 0.0)
-    mirrored = site.mirrored
-    wrong = misfit(site) > 3.0 * drift and misfit(mirrored) <= 3.0 * drift
-    return mirrored if wrong else site
-
-
-def _what_is_missing(observation: Observation, site: Site | None) -> str:
-    """Return what would give the direction of the zenith."""
-    if observation.mjd_mid is None:
-        return "the time of the exposure, or altitude and azimuth, or the hour angle"
-    if site is None:
-        return "the site"
-    return "the longitude of the site"
-
-
 def _checked(
     pointing: Pointing, observation: Observation, options: PointingOptions, name: str
 ) -> Pointing:
@@ -395,8 +273,3 @@ def _airmass_misfit(pointing: Pointing, airmass: float, exposure_time: float) ->
         elevation, _ = zenith_view(zenith, ra=pointing.ra, dec=pointing.dec)
         misfits.append(abs(airmass_at(max(elevation, 1.0)) - airmass))
     return min(misfits)
-
-
-def _degrees(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Return the angle between two unit vectors [deg]."""
-    return float(np.degrees(2.0 * np.arcsin(min(1.0, float(np.linalg.norm(a - b)) / 2.0))))
