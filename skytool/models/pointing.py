@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from skytool.core.horizon import airmass_at, carried, zenith_view
 from skytool.core.refraction import refraction
+from skytool.core.spherical import separation, unit_vectors
 from skytool.errors import IncompatibleError
 from skytool.models.header_pointing import airmass_of, position_of
 from skytool.models.site import site_from_header
@@ -32,6 +34,7 @@ HIGHEST_AIRMASS = 5.0
 _MEAN_WAVELENGTH = 550.0  # nm, of the refraction that lifts a source seen without air
 _TOLERATED, _TOLERATED_SHARE = 0.02, 0.01
 _CONTRADICTION = 0.3  # difference of airmass
+_WIDEST_FIELD = 5.0  # degrees between the target and a detector
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def resolve_pointing(
     pointing = Pointing(
         zenith, apparent, weather.conditions, *place, sources, (*notes, *weather.notes)
     )
-    return _checked(pointing, observation, options, name)
+    return _checked(pointing, observation, options, center, name)
 
 
 def resolve_pointings(
@@ -231,23 +234,36 @@ def resolve_pointings(
     return found
 
 
-def _checked(
-    pointing: Pointing, observation: Observation, options: PointingOptions, name: str
-) -> Pointing:
-    """Return the pointing, with a note of what contradicts it; refuse what cannot be."""
-    elevation = pointing.elevation
+def check_elevation(elevation: float, name: str) -> None:
+    """Refuse an elevation [deg] at which refraction is not known.
+
+    Raises
+    ------
+    IncompatibleError
+        If it is below the horizon or at an airmass above `HIGHEST_AIRMASS`.
+    """
     if elevation <= 0.0:
         raise IncompatibleError(
-            f"{name} points {-elevation:.1f} degrees below the horizon by "
-            f"{pointing.sources['direction']}.",
+            f"{name} was {-elevation:.1f} degrees below the horizon.",
             hint="Check time, site and position, or give --site.",
         )
-    airmass = pointing.airmass
-    if airmass > HIGHEST_AIRMASS:
+    if airmass_at(elevation) > HIGHEST_AIRMASS:
         raise IncompatibleError(
-            f"{name} was taken at an airmass of {airmass:.1f}, where refraction is not known well "
-            f"enough; at most {HIGHEST_AIRMASS:g} is."
+            f"{name} was taken at an airmass of {airmass_at(elevation):.1f}, where refraction is "
+            f"not known well enough; at most {HIGHEST_AIRMASS:g} is."
         )
+
+
+def _checked(
+    pointing: Pointing,
+    observation: Observation,
+    options: PointingOptions,
+    center: tuple[float, float] | None,
+    name: str,
+) -> Pointing:
+    """Return the pointing, with a note of what contradicts it; refuse what cannot be."""
+    check_elevation(pointing.elevation, name)
+    airmass = pointing.airmass
     notes = list(pointing.notes)
     if airmass > HIGH_AIRMASS:
         notes.append(f"refraction is not certain at an airmass of {airmass:.2f}")
@@ -262,6 +278,11 @@ def _checked(
             raise IncompatibleError(f"{name}: {text}.", hint="Use --force if the latter is right.")
         if miss > _TOLERATED + _TOLERATED_SHARE * airmass:
             notes.append(text)
+    if center is not None:
+        target = unit_vectors(pointing.ra, pointing.dec)
+        apart = math.degrees(float(separation(target, unit_vectors(*center))))
+        if apart > _WIDEST_FIELD:
+            notes.append(f"the target is {apart:.1f} degrees from the middle of the image")
     return replace(pointing, notes=tuple(notes))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from skytool.core.refraction import differential_refraction
 from skytool.models.orientation import sky_orientation
+from skytool.models.pointing import check_elevation
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -172,6 +173,7 @@ def local_refraction(
     """
     orientation = sky_orientation(wcs, y=y, x=x, name=name)
     elevation, position_angle = pointing.view(orientation.ra, orientation.dec)
+    check_elevation(elevation, name)
     return LocalRefraction(
         elevation,
         position_angle,
