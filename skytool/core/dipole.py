@@ -336,11 +336,10 @@ class _Fit:
 
 def _plane(image: NDArray[np.floating], weight: Floats, sky: Flags) -> Floats:
     """Return the plane through pixels of the sky; zero if there are too few."""
-    y, x = np.indices(image.shape, np.float64)
+    y, x = (np.asarray(axis, np.float64) for axis in np.indices(image.shape))
     design = np.stack([np.ones(int(sky.sum())), y[sky], x[sky]], axis=1)
     if len(design) < 2 * design.shape[1]:
         return np.zeros(image.shape)
     scale = weight[sky]
     solved, *_ = np.linalg.lstsq(design * scale[:, None], image[sky] * scale, rcond=None)
-    level, slope_y, slope_x = np.asarray(solved, np.float64)
-    return np.asarray(level + slope_y * y + slope_x * x, np.float64)
+    return np.asarray(solved[0] + solved[1] * y + solved[2] * x, np.float64)

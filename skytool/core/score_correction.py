@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LEAST_GRID = 128
 _GRID_PER_SIZE = 4  # side of the Fourier grid over that of the larger kernel
-_FLOOR = 1000.0 * np.finfo(np.float64).tiny
+_BLIND = 1e-8  # power of the PSF, over that at frequency zero, below which it shows nothing
 _OUTSIDE = 1e-8  # power of a kernel that may be cut off
 
 
@@ -85,7 +85,8 @@ def score_correction(
     -----
     ``phi = (v_S + v_T k^2) / (v_S + v_T |kernel|^2 / |P|^2)`` in Fourier space, k being the sum of
     the kernel. The score is proportional to the statistic of Zackay, Ofek & Gal-Yam (2016): the
-    correlation of the decorrelated difference with its own PSF.
+    correlation of the decorrelated difference with its own PSF. Where the PSF has no power the
+    ratio is that of two roundings, and the filter passes nothing.
     """
     from scipy.fft import irfft2, next_fast_len
 
@@ -93,9 +94,10 @@ def score_correction(
         max(_LEAST_GRID, _GRID_PER_SIZE * max(*psf.shape, *kernel.shape)), real=True
     )
     star, match = _transform(psf, side), _transform(kernel, side)
-    power = np.maximum(np.abs(star) ** 2, _FLOOR)
+    power = np.maximum(np.abs(star) ** 2, np.finfo(np.float64).tiny)
     total = science_variance + template_variance * float(kernel.sum()) ** 2
     phi = total / (science_variance + template_variance * np.abs(match) ** 2 / power)
+    phi *= power / (power + _BLIND)
     images = [
         _cut(irfft2(transform, s=(side, side)))
         for transform in (phi.astype(np.complex128), np.conj(star) * phi, match * phi)

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
     Plane = NDArray[Any]
 
-N_SUMS = 20
+N_SUMS = 19
 """Number of sums of `point_sums`."""
-
-_N_SLICES = 8  # of a pixel on the rim of an aperture
 
 
 @compiled_in_order
@@ -106,10 +104,9 @@ def _add_sums(star: Plane, pixels: Plane, noise: Plane, good: Plane, sums: Plane
         sums[12] += py * py * v
         sums[13] += py * px * v
         sums[14] += px * px * v
-        sums[15] += p
-        sums[17] += d * d / v
-        sums[18] += p * d / v
-        sums[19] += p * p / v
+        sums[15] += d * d / v
+        sums[17] += p * d / v
+        sums[18] += p * p / v
 
 
 @compiled_in_order
@@ -127,8 +124,8 @@ def point_sums(
     """Sum products of data D, variance V, star P and its derivatives over the pixels of stars.
 
     The planes have the shape ``(ny, nx)``; `factors` has the shape ``(m, n)``, positions the shape
-    ``(m,)``. `sums`, shape ``(m, 20)``, gets over good pixels PP, PY, PX, YY, YX, XX; PD, YD, XD;
-    the first six times V; P; over all pixels PP; over good ones DD/V, PD/V, PP/V. `counts`, shape
+    ``(m,)``. `sums`, shape ``(m, 19)``, gets over good pixels PP, PY, PX, YY, YX, XX; PD, YD, XD;
+    the first six times V; DD/V; over all pixels PP; over good ones PD/V, PP/V. `counts`, shape
     ``(m, 2)``, gets the number of good pixels and of those within the image.
     """
     ny, nx = image.shape
@@ -163,21 +160,44 @@ def point_sums(
 
 
 @compiled_in_order
+def _quadrant(a: float, b: float, radius: float) -> float:
+    """Return the area of the part of a circle with x > a and y > b, neither negative."""
+    if a * a + b * b >= radius * radius:
+        return 0.0
+    area = -b * (math.sqrt(radius * radius - b * b) - a)
+    for x, sign in ((math.sqrt(radius * radius - b * b), 0.5), (a, -0.5)):
+        chord = math.sqrt(max(radius * radius - x * x, 0.0))
+        area += sign * (x * chord + radius * radius * math.asin(min(x / radius, 1.0)))
+    return area
+
+
+@compiled_in_order
+def _beyond(a: float, b: float, radius: float) -> float:
+    """Return the area of the part of a circle with x > a and y > b."""
+    inner = _quadrant(abs(a), abs(b), radius)
+    right = 2.0 * _quadrant(abs(a), 0.0, radius)  # with x > |a|
+    above = 2.0 * _quadrant(abs(b), 0.0, radius)  # with y > |b|
+    if a >= 0.0 and b >= 0.0:
+        return inner
+    if a >= 0.0:
+        return right - inner
+    if b >= 0.0:
+        return above - inner
+    return math.pi * radius * radius - right - above + inner
+
+
+@compiled_in_order
 def _share(dy: float, dx: float, radius: float) -> float:
-    """Return the part of a pixel that lies within a circle: exact along x, in slices along y."""
+    """Return the part of a pixel that lies within a circle around the origin."""
     near = math.hypot(max(abs(dy) - 0.5, 0.0), max(abs(dx) - 0.5, 0.0))
     if near >= radius:
         return 0.0
     if math.hypot(abs(dy) + 0.5, abs(dx) + 0.5) <= radius:
         return 1.0
-    share = 0.0
-    for k in range(_N_SLICES):
-        height = dy - 0.5 + (k + 0.5) / _N_SLICES
-        square = radius * radius - height * height
-        if square > 0.0:
-            chord = math.sqrt(square)
-            share += max(min(chord, dx + 0.5) - max(-chord, dx - 0.5), 0.0)
-    return share / _N_SLICES
+    left, right, low, high = dx - 0.5, dx + 0.5, dy - 0.5, dy + 0.5
+    area = _beyond(left, low, radius) - _beyond(right, low, radius)
+    area += _beyond(right, high, radius) - _beyond(left, high, radius)
+    return min(max(area, 0.0), 1.0)
 
 
 @compiled_in_order

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ITERATIONS = 6
 _STEP = 0.5  # [pixel] that a position may move in one iteration
 _SETTLED = 0.02  # [pixel]
+_ROUNDING = 1e-6  # of the area of a circle
 _MOST_MISSING = 0.5  # of the sum of squares of a star, before a flux means nothing
 
 
@@ -62,7 +63,7 @@ class PointFluxes:
     flux, error : ndarray of float64
         Flux of least squares and its standard deviation [unit of the image]; NaN without pixels.
     area : ndarray of float64
-        Effective area of the star, ``(sum P)^2 / sum P^2`` [pixel].
+        Effective area of the whole star, ``1 / sum P^2`` [pixel].
     chi2 : ndarray of float64
         Squared misfit over the stamp, in units of the variance.
     n_pixels : ndarray of int
@@ -135,8 +136,8 @@ def point_fluxes(pixels: Pixels, psf: SourcePsf, *, y: ArrayLike, x: ArrayLike) 
     with np.errstate(invalid="ignore", divide="ignore"):
         flux = sums[:, 6] / sums[:, 0]
         error = np.sqrt(sums[:, 9]) / sums[:, 0]
-        area = sums[:, 15] ** 2 / sums[:, 0]
-        chi2 = sums[:, 17] - 2.0 * flux * sums[:, 18] + flux**2 * sums[:, 19]
+        area = np.where(sums[:, 16] > 0.0, 1.0 / sums[:, 16], np.nan)
+        chi2 = sums[:, 15] - 2.0 * flux * sums[:, 17] + flux**2 * sums[:, 18]
         missing = np.where(sums[:, 16] > 0.0, 1.0 - sums[:, 0] / sums[:, 16], 1.0)
     n_stamp = math.prod(2 * half + 1 for half in psf.half)
     return PointFluxes(flux, error, area, chi2, counts[:, 0], missing, counts[:, 1] < n_stamp)
@@ -200,7 +201,7 @@ def aperture_fluxes(
     at_y, at_x = np.asarray(y, np.float64), np.asarray(x, np.float64)
     sums = np.zeros((at_y.size, 3))
     aperture_sums(*pixels, at_y, at_x, float(radius), sums)
-    incomplete = sums[:, 2] < (1.0 - 2e-3) * math.pi * radius**2
+    incomplete = sums[:, 2] < (1.0 - _ROUNDING) * math.pi * radius**2
     return sums[:, 0], np.sqrt(sums[:, 1]), incomplete
 
 

@@ -148,7 +148,7 @@ class SourcePsf:
         rows = self.kernel.rows(np.clip(y, y_start, y_stop))
         columns = self.kernel.columns(np.clip(x, x_start, x_stop))
         terms = rows[:, :, None] * columns[:, None, :]
-        return np.ascontiguousarray(terms.reshape(len(rows), -1)[:, self._used])
+        return np.ascontiguousarray(terms.reshape(len(rows), self._used.size)[:, self._used])
 
 
 def fitting_places(shape: tuple[int, int], n: int = 5) -> tuple[Floats, Floats]:

@@ -146,7 +146,7 @@ def find_sources(
     if config.raise_on_no_sources and not len(catalogue.of_sky(sky=False)):
         raise AlgorithmError(
             f"{difference.name}: no source above {config.threshold:g} sigma.",
-            hint="Lower --detection-threshold.",
+            hint="Lower --threshold-value.",
         )
     occupied = found.positive | found.negative_mask | images.bad
     searched = Searched(snr, images.psf.sigma, config.threshold)
