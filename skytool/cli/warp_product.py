@@ -224,6 +224,7 @@ def _match_columns(match: MatchReport | None) -> dict[str, Any]:
         "fwhm_out": match.fwhm_out,
         "noise_gain": match.noise_gain,
         "residual": match.residual,
+        "n_cells": match.n_cells,
     }
 
 

@@ -30,16 +30,16 @@ def stage_config(settings: dict[str, Any]) -> WarpConfig:
         raise click.UsageError(f"{error}.", ctx) from error
     if config.takes_areas:
         unused = ("mask_kernel", "oversample", "pixel_area")
-        _refuse_unused(unused, f"with --kernel {config.kernel}", ctx)
+        refuse_unused(unused, f"with --kernel {config.kernel}", ctx)
     if settings["add_background"] is None and settings["sky_correction"] is None:
         why = "without --add-background or --sky-correction"
-        _refuse_unused(("flat_background_ratio",), why, ctx)
+        refuse_unused(("flat_background_ratio",), why, ctx)
     if not config.noise:
-        _refuse_unused(("noise_variance",), "without --noise", ctx)
+        refuse_unused(("noise_variance",), "without --noise", ctx)
     return config
 
 
-def _refuse_unused(names: Sequence[str], why: str, ctx: click.Context) -> None:
+def refuse_unused(names: Sequence[str], why: str, ctx: click.Context) -> None:
     """Refuse options of the command line that have no use."""
     from click.core import ParameterSource
 

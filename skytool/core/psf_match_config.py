@@ -77,6 +77,8 @@ class PsfMatchConfig:
             raise ValueError(f"the kernel side must be odd and at least 3, got {self.kernel_size}")
         if self.sigmas is not None and len(self.sigmas) != len(self.degrees):
             raise ValueError(f"{len(self.sigmas)} widths for {len(self.degrees)} degrees")
+        if self.pad_by < 0 or self.pad_by % 2:
+            raise ValueError(f"the padding must be even and not negative, got {self.pad_by}")
         if self.spatial_order < 0:
             raise ValueError(f"the spatial order must not be negative, got {self.spatial_order}")
         if self.ridge < 0 or (self.max_noise_gain is not None and self.max_noise_gain <= 0):

@@ -56,6 +56,8 @@ class CcdRecord:
     noise_gain, residual : float
         Largest factor of the match on white noise, and its largest residual power; NaN, as the
         widths are, where nothing was matched.
+    n_cells : int
+        Positions at which the PSF was evaluated for the match.
     """
 
     id: int
@@ -83,6 +85,7 @@ class CcdRecord:
     fwhm_out: float = math.nan
     noise_gain: float = math.nan
     residual: float = math.nan
+    n_cells: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ _COLUMNS: dict[str, tuple[str, str, str]] = {
     "fwhm_out": ("FWHMOUT", "D", "pixel"),
     "noise_gain": ("NOISEGN", "D", ""),
     "residual": ("MATCHRES", "D", ""),
+    "n_cells": ("NCELLS", "J", ""),
 }
 
 

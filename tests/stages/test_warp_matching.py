@@ -23,6 +23,15 @@ FLUX = 1e5
 STEP = 60
 SCALE = 0.25
 ROTATION = 17.0
+LSST_RULE = {
+    "basis": "al",
+    "sigmas": (0.7, 1.5, 3.0),
+    "ridge": 0.0,
+    "max_noise_gain": None,
+    "region": "valid",
+    "normalization": "first",
+    "taper": None,
+}
 
 
 def star(dy, dx, half):
@@ -194,6 +203,28 @@ def test_a_kernel_too_small_is_complained_of(detector, grid):
         matched(detector, grid, match=PsfMatchConfig(kernel_size=9))
 
 
+def test_a_psf_that_is_missed_is_complained_of(detector, grid):
+    """The rule of the LSST pipelines, a model of 7.7 pixels and the narrow Gaussians."""
+    config = PsfMatchConfig(kernel_size=21, **LSST_RULE)
+    with pytest.warns(SkytoolWarning, match=r"--cell 64, or --auto-pad-to 1\.6, or --no-auto-pad"):
+        matched(detector, grid, match=config, model=ModelPsf(fwhm=7.7))
+
+
+def test_amplified_noise_is_complained_of(detector, grid):
+    """A PSF not much narrower than the model: the same rule lets narrow terms grow."""
+    wide = detector.with_values(psf=AnalyticPsf.gaussian(6.5, size=41))
+    config = PsfMatchConfig(kernel_size=21, **LSST_RULE)
+    with pytest.warns(SkytoolWarning, match=r"amplifies noise .*--alard-sig-gauss 1\.5,3\.0,6\.0"):
+        matched(wide, grid, match=config, model=ModelPsf(fwhm=7.7))
+
+
+def test_a_good_match_is_not_complained_of(detector, grid):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fwhm in (4.5, 7.7):
+            matched(detector, grid, model=ModelPsf(fwhm=fwhm))
+
+
 def test_flags_of_few_pixels_do_not_fill_the_kernel(detector, grid):
     flagged = np.zeros(SHAPE, bool)
     flagged[150, 150] = True
@@ -214,11 +245,33 @@ def test_an_exposure_without_psf_cannot_be_matched(detector, grid):
 def test_a_match_that_fails_leaves_the_direct_warp(detector, grid):
     config = PsfMatchConfig(kernel_size=31, auto_pad=False)
 
-    with pytest.warns(SkytoolWarning, match="not matched: kernel size 31 is too large"):
-        direct, failure = matched(detector, grid, match=config)
+    direct, failure = matched(detector, grid, match=config)
 
     assert direct.covered_pixels > 0
     assert isinstance(failure, AlgorithmError)
+    assert "kernel size 31 is too large" in failure.message
+
+
+def test_a_match_that_fails_on_one_detector_keeps_the_others(detector, grid):
+    """The first one has a PSF too small for the kernel."""
+    large = detector.with_values(psf=ConstantPsf(star(0.0, 0.0, 25)), name="large")
+    matching = MatchingConfig(match=PsfMatchConfig(kernel_size=31, auto_pad=False))
+    with pytest.warns(SkytoolWarning, match="simulated is not matched: kernel size 31"):
+        direct, both = warp_and_match_visit(
+            [Detector(detector), Detector(large)], grid, WarpConfig(), matching
+        )
+
+    assert direct.detectors[0].good_pixels > 0
+    assert both.matches[0] is None
+    assert both.detectors[0].good_pixels == 0
+    assert both.covered_pixels > 0
+
+
+def test_a_kernel_that_leaves_no_pixel_is_an_error(detector, grid):
+    failure = matched(detector, grid, match=PsfMatchConfig(kernel_size=601)).matched
+
+    assert isinstance(failure, AlgorithmError)
+    assert "none is 300 pixels from the edges" in failure.message
 
 
 def test_an_analytic_psf_is_matched_like_its_image(detector, grid):

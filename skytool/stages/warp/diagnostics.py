@@ -61,6 +61,6 @@ def complaint(match: PsfMatch, matching: MatchingConfig) -> str | None:
         return (
             f"the matched PSF differs from the model by {100 * residual:.2g} per cent of its "
             f"power, with an ellipticity of {ellipticity:.3f}. Give --cell "
-            f"{max(matching.cell_x // 2, 16)}, or --auto-pad-to 1.6."
+            f"{max(matching.cell_x // 2, 16)}, or --auto-pad-to 1.6, or --no-auto-pad with --pad-by 6."
         )
     return None

@@ -98,6 +98,7 @@ class MatchedVisit:
     reports: list[MatchReport | None] = field(default_factory=list)
     correlations: list[tuple[NoiseCorrelation, float]] = field(default_factory=list)
     _target: NDArray[np.float64] | None = None
+    _failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def margin(self) -> int:
@@ -111,7 +112,7 @@ class MatchedVisit:
     def add(self, psf: Psf | None, prepared: Prepared, planes: Mask) -> None:
         """Resample a detector, match it and merge it.
 
-        A detector on which the match fails is left out, with a warning.
+        A detector on which the match fails is left out, with a warning in the end.
 
         Raises
         ------
@@ -126,10 +127,7 @@ class MatchedVisit:
         try:
             self.reports.append(self._matched(psf, prepared, planes))
         except (AlgorithmError, ValueError) as error:
-            reason = str(error).rstrip(".")
-            warnings.warn(
-                f"{prepared.name} is not matched: {reason}.", SkytoolWarning, stacklevel=2
-            )
+            self._failures.append((prepared.name, str(error).rstrip(".")))
             self.reports.append(None)
 
     def psf(self) -> ConstantPsf:
@@ -138,10 +136,23 @@ class MatchedVisit:
         Raises
         ------
         AlgorithmError
-            If no detector was matched.
+            If no detector was matched, or the kernel left none of its pixels.
         """
         if self._target is None:
-            raise AlgorithmError("no exposure of the visit could be matched to the model PSF.")
+            first = ": ".join(self._failures[0]) if self._failures else "there is none"
+            raise AlgorithmError(
+                f"no exposure of the visit could be matched to the model PSF: {first}."
+            )
+        if not self.mosaic.n_image.any():
+            size = max(report.kernel_size for report in self.reports if report is not None)
+            raise AlgorithmError(
+                f"no pixel of the visit is matched: none is {size // 2} pixels from the edges, as "
+                f"a kernel of {size} pixels needs it.",
+                hint="Give a smaller --kernel-size or --model-fwhm.",
+            )
+        for name, reason in self._failures:
+            message = f"{name} is not matched: {reason}."
+            warnings.warn(message, SkytoolWarning, stacklevel=2)
         return ConstantPsf(self._target)
 
     def _matched(self, psf: Psf, prepared: Prepared, planes: Mask) -> MatchReport:
