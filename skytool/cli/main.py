@@ -37,9 +37,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Remove the pattern of a camera's response to the night sky.",
     ),
     "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
+    "diffim": ("skytool.cli.diffim:diffim", "Subtract a template from a science image."),
     "dcr-shifts": (
         "skytool.cli.dcr_shifts:dcr_shifts",
         "Say where refraction puts the parts of a band in exposures.",
+    ),
+    "dcr-assemble": (
+        "skytool.cli.dcr_assemble:dcr_assemble",
+        "Model the sky in parts of a band, as refraction shows it.",
     ),
     "skymap": (
         "skytool.cli.skymap:skymap",

@@ -243,8 +243,8 @@ def _mixed(factors: Spectrum, spectra: Sequence[Spectrum] | Spectrum) -> Spectru
 def _add_adjoint(total: Spectrum, transfer: Spectrum, spectrum: Spectrum) -> None:
     """Add the conjugate of what the adjoint of an exposure makes of a transform."""
     mirrored = spectrum.conj()
-    for term, factor in zip(total, transfer, strict=True):
-        term += factor * mirrored
+    for number, factor in enumerate(transfer):
+        total[number] += factor * mirrored
 
 
 def _product(a: Image, b: Image) -> float:

@@ -135,6 +135,7 @@ def solve_region(
     rule: LsqRule,
     *,
     peak: float,
+    core: tuple[slice, slice],
 ) -> RegionSolution:
     """Solve for a piece of sky.
 
@@ -150,10 +151,12 @@ def solve_region(
         How.
     peak : float
         Brightest pixel of the whole sky, not only of this piece.
+    core : (slice, slice)
+        Rows and columns that are wanted; what is around them helps to know them.
     """
     region = _Region(exposures, mean, basis, rule, peak)
     shown, errors = region.solve()
-    return region.result(shown, errors)
+    return region.result(shown, errors, core)
 
 
 class _Region:
@@ -230,8 +233,10 @@ class _Region:
             self.mean = weighted_mean([entry.image for entry in self.exposures], self.weights)
         return changed
 
-    def result(self, shown: Sequence[Image], errors: list[list[float]]) -> RegionSolution:
-        """Return everything about the solution."""
+    def result(
+        self, shown: Sequence[Image], errors: list[list[float]], core: tuple[slice, slice]
+    ) -> RegionSolution:
+        """Return everything about the wanted part of the solution."""
         weights = np.stack(self.weights)
         summed = weights.sum(axis=0)
         covered = summed > 0.0
@@ -244,19 +249,20 @@ class _Region:
         full = np.array([entry.weight for entry in self.exposures], np.float32)[:, None, None]
         usable = np.stack([entry.usable for entry in self.exposures])
         rejected = np.any(usable & (weights < 0.5 * full), axis=0)
-        before, after, misfits = self._residuals(shown)
-        return RegionSolution(
-            subfilters=np.einsum(
-                "al,lyx->ayx", self.basis.integrals.astype(np.float32), self.coefficients
-            ),
-            count=usable.sum(axis=0).astype(np.int16),
-            rejected=rejected,
-            before=before,
-            after=after,
-            misfits=misfits,
-            errors=errors,
-            **variances,
+        before, after, misfits = self._residuals(shown, core)
+        subfilters = np.einsum(
+            "al,lyx->ayx", self.basis.integrals.astype(np.float32), self.coefficients
         )
+        planes = {
+            "subfilters": subfilters,
+            "count": usable.sum(axis=0).astype(np.int16),
+            "rejected": rejected,
+            "before": before,
+            "after": after,
+            **variances,
+        }
+        cut = {name: np.ascontiguousarray(plane[..., *core]) for name, plane in planes.items()}
+        return RegionSolution(misfits=misfits, errors=errors, **cut)
 
     def _variances(
         self, coverage: Image, scale: Image, covered: NDArray[np.bool_]
@@ -298,7 +304,9 @@ class _Region:
             "slope_error": error,
         }
 
-    def _residuals(self, shown: Sequence[Image]) -> tuple[Image, Image, Floats]:
+    def _residuals(
+        self, shown: Sequence[Image], core: tuple[slice, slice]
+    ) -> tuple[Image, Image, Floats]:
         """Return residuals from mean and solution over all exposures, and those of each."""
         squares = np.zeros((2, *self.mean.shape), np.float32)
         count = np.zeros(self.mean.shape, np.float32)
@@ -310,8 +318,8 @@ class _Region:
             for kind, model in enumerate((self.plain, image)):
                 chi2 = np.square(entry.image - model) * inverse
                 squares[kind] += chi2
-                misfits[place, kind] = chi2[bright].sum(dtype=np.float64)
-            misfits[place, 2] = (bright & entry.usable).sum()
+                misfits[place, kind] = chi2[core][bright[core]].sum(dtype=np.float64)
+            misfits[place, 2] = (bright & entry.usable)[core].sum()
         none = count == 0
         squares /= np.maximum(count, 1.0)
         squares[:, none] = np.nan

@@ -11,7 +11,7 @@ from astropy.io import fits
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError
 from skytool.models.bands import Band
-from skytool.models.exposure import Origin
+from skytool.models.exposure import Exposure, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
     from skytool.models.photometry import PhotometricCalibration
     from skytool.models.psf import Psf
@@ -181,6 +180,22 @@ class DcrImages:
         if self.effective_wavelength is None or self.bandwidth is None:
             raise ValueError(f"{self.name} has no effective wavelength and bandwidth")
         return Band(self.effective_wavelength, self.bandwidth, self.filter)
+
+    def full_band(self) -> Exposure:
+        """Return the sum of the subfilters, the sky in the zenith, as an exposure."""
+        total = np.sum(np.stack(self.model_images), axis=0, dtype=np.float64)
+        return Exposure(
+            image=np.asarray(total, dtype=np.float32),
+            mask=self.mask,
+            variance=self.variance * np.float32(len(self)),
+            wcs=self.wcs,
+            unit=self.unit,
+            calibration=self.calibration,
+            psf=self.psf,
+            header=self.header,
+            origin=self.origin,
+            name=self.name,
+        )
 
     def __len__(self) -> int:
         return len(self.model_images)

@@ -34,19 +34,19 @@ def moved_planes(
     mask : Mask
         Planes that any subfilter brings to a pixel, by shifts in whole pixels.
     variance : ndarray of float32, shape (ny, nx)
-        Sum of the variances of the subfilters, each at its place.
+        That of the whole band: the sum of those of all subfilters, each at its place, taken as
+        independent and alike. They are neither, in a way that cancels.
     """
     means = shifts.mean(axis=1)
     bits = np.zeros(box.shape, np.int32)
     variance = np.zeros(box.shape, np.float32)
     steps = np.rint(means).astype(int)
-    for number, (dy, dx) in enumerate(steps):
+    for dy, dx in steps:
         rows = _clipped(box.y - model.origin.y - dy, box.shape[0], model.shape[0])
         columns = _clipped(box.x - model.origin.x - dx, box.shape[1], model.shape[1])
         place = np.ix_(rows, columns)
         bits |= model.mask.array[place]
-        own = model.subfilter_variances[number] if model.subfilter_variances else model.variance
-        variance += own[place]
+        variance += model.variance[place]
     return Mask(bits, model.mask.bits), variance
 
 

@@ -1,0 +1,130 @@
+"""Options of ``skytool dcr-assemble`` that say how the model is made."""
+
+from __future__ import annotations
+
+import click
+
+from skytool.cli.options import INPUT, PLANES
+from skytool.cli.param_types import CommaList
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_AT_LEAST_ZERO = click.FloatRange(min=0)
+
+
+class SubfilterNumber(click.ParamType[int]):
+    """A number of subfilters, or ``auto``, which is 0."""
+
+    name = "N|auto"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number."""
+        text = str(value).strip().lower()
+        if text in {"auto", "0"}:
+            return 0
+        if not text.isdecimal() or not 1 <= int(text) <= 20:
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 20.", param, ctx)
+        return int(text)
+
+
+COMMON = (
+    click.option(
+        "--template",
+        type=INPUT,
+        metavar="FILE[EXT]",
+        help="Coadd on the same grid for the iterative solver to begin with; by default the mean "
+        "of the warps.",
+    ),
+    click.option(
+        "--num-subfilters",
+        type=SubfilterNumber(),
+        default="3",
+        metavar="N|auto",
+        help="Equal parts of the band, the bluest first; auto: as many as smear less than half a "
+        "pixel each.",
+    ),
+    click.option(
+        "--solver",
+        type=click.Choice(["lsq", "iterative"], case_sensitive=False),
+        default="lsq",
+        help="Direct regularised least squares, or the steps of Sullivan & Reiss (DMTN-037).",
+    ),
+    click.option(
+        "--bad-planes",
+        type=PLANES,
+        default="NO_DATA,BAD,SAT,CR,INTRP,STREAK",
+        help="Pixels with these planes are left out.",
+    ),
+    click.option(
+        "--subregion-size",
+        type=CommaList(click.IntRange(min=32), length=2),
+        default="1000,1000",
+        metavar="NX,NY",
+        help="Largest piece that is solved for at once [pixel].",
+    ),
+    click.option(
+        "--border",
+        type=click.IntRange(min=8),
+        default=24,
+        help="Pixels around a piece that help with the direct solution, beyond the largest shift.",
+    ),
+)
+
+LSQ = (
+    click.option(
+        "--psf-aware/--no-psf-aware",
+        default=False,
+        help="lsq: model the sky with the sharpest PSF, of which every exposure shows it with its "
+        "own; otherwise PSFs count as equal.",
+    ),
+    click.option(
+        "--robust-sigma",
+        type=_AT_LEAST_ZERO,
+        default=5.0,
+        help="lsq: deviation from which on the weight of a pixel falls; 0: never [sigma].",
+    ),
+    click.option(
+        "--robust-amplitude",
+        type=_AT_LEAST_ZERO,
+        default=0.1,
+        help="lsq: part of its brightness by which a pixel may deviate beyond that.",
+    ),
+    click.option(
+        "--robust-rounds",
+        type=click.IntRange(min=0),
+        default=3,
+        help="lsq: how often weights are made anew at most.",
+    ),
+    click.option(
+        "--colour-amplitude",
+        type=_POSITIVE,
+        default=1.0,
+        help="lsq: usual difference of the flux density at the red end of the band from that in "
+        "the middle, relative to the latter.",
+    ),
+    click.option(
+        "--colour-coherence",
+        type=_POSITIVE,
+        default=2.0,
+        help="lsq: distance over which colours are alike [pixel].",
+    ),
+    click.option(
+        "--colour-floor",
+        type=_POSITIVE,
+        default=0.2,
+        help="lsq: colour of blank sky [sigma of the mean of the exposures].",
+    ),
+    click.option(
+        "--accuracy",
+        type=_POSITIVE,
+        default=0.02,
+        help="lsq: distance to the solution at which to stop [sigma a pixel].",
+    ),
+    click.option(
+        "--max-solver-steps",
+        type=click.IntRange(min=1),
+        default=50,
+        help="lsq: steps at most, each time weights are new.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The sky as refraction makes it, from exposures at several airmasses."""
