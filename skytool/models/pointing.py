@@ -166,9 +166,7 @@ def resolve_pointing(
     position = position_of(observation.header)
     place = position[:2] if position else center
     if place is None:
-        raise missing(name, "RA and DEC or a WCS")
-    if site is None and not options.trust_parang:
-        raise missing(name, "the site", hint="Give --site.")
+        raise missing(name, "RA and DEC or a WCS", "--drop-incomplete goes on without it.")
     zenith, apparent, source, site, note = zenith_of_observation(
         observation,
         place,
@@ -181,7 +179,7 @@ def resolve_pointing(
     weather = weather_from_header(
         observation.header,
         latitude=site.latitude if site else 0.0,
-        height=(site.height or 0.0) if site else 0.0,
+        height=site.height if site else None,
         given=options.weather,
     )
     if site is not None and site.height is None:

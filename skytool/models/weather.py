@@ -29,7 +29,7 @@ _HUMIDITY_KEYS = (
 _KELVIN = 273.15
 _COLDEST, _HOTTEST = -60.0, 60.0  # C
 _LOWEST, _HIGHEST = 50_000.0, 110_000.0  # Pa
-_UNITS = {"Pa": 1.0, "hPa": 100.0, "Torr": 133.322387415, "inHg": 3386.389, "kPa": 1000.0}
+_UNITS = {"Pa": 1.0, "hPa": 100.0, "kPa": 1000.0, "inHg": 3386.389, "Torr": 133.322387415}
 # The air is never this far from the standard atmosphere of its height.
 _MOST_UNUSUAL = math.log(1.12)
 
@@ -79,7 +79,7 @@ def weather_from_header(
     header: fits.Header,
     *,
     latitude: float,
-    height: float,
+    height: float | None,
     given: GivenWeather | None = None,
 ) -> Weather:
     """Return the air of an exposure: what is given, then what the header has, then the default.
@@ -90,8 +90,8 @@ def weather_from_header(
         Cards of the observation.
     latitude : float
         Geodetic latitude of the site [deg].
-    height : float
-        Height of the site above sea level [m].
+    height : float or None
+        Height of the site above sea level [m]; None if unknown, then sea level stands in for it.
     given : GivenWeather, optional
         What counts instead of the header.
 
@@ -104,11 +104,12 @@ def weather_from_header(
     Notes
     -----
     Units are told by the numbers, for comments are not to be trusted: above 150 a temperature is
-    in kelvin, and a pressure is in that unit of Pa, hPa, Torr, inHg and kPa in which it is nearest
-    to the standard atmosphere.
+    in kelvin, and a pressure is in that unit of Pa, hPa, kPa, inHg and Torr in which it is nearest
+    to the standard atmosphere; where the height is not known, in the first one in which it is
+    between 500 and 1100 hPa.
     """
     given = given or GivenWeather()
-    standard = default_conditions(latitude, height)
+    standard = default_conditions(latitude, height or 0.0)
     sources: dict[str, str] = {}
     notes: list[str] = []
 
@@ -120,8 +121,9 @@ def weather_from_header(
         "temperature", given.temperature, _temperature(header, notes), standard.temperature
     )
     own_pressure = None if given.pressure is None else given.pressure * _UNITS["hPa"]
+    expected = None if height is None else standard.pressure
     pressure = chosen(
-        "pressure", own_pressure, _pressure(header, standard.pressure, notes), standard.pressure
+        "pressure", own_pressure, _pressure(header, expected, notes), standard.pressure
     )
     humidity = chosen("humidity", given.humidity, _humidity(header, notes), standard.humidity)
     conditions = replace(standard, temperature=temperature, pressure=pressure, humidity=humidity)
@@ -140,18 +142,23 @@ def _temperature(header: fits.Header, notes: list[str]) -> Found | None:
     return None
 
 
-def _pressure(header: fits.Header, standard: float, notes: list[str]) -> Found | None:
+def _pressure(header: fits.Header, expected: float | None, notes: list[str]) -> Found | None:
     """Return the pressure [Pa], in the unit in which it is nearest to that expected."""
     found = first_number(header, _PRESSURE_KEYS)
     if found is None:
         return None
     candidates = [found.value * unit for unit in _UNITS.values()]
     likely = [p for p in candidates if _LOWEST <= p <= _HIGHEST]
-    best = min(likely, key=lambda p: abs(math.log(p / standard)), default=None)
-    if best is not None and abs(math.log(best / standard)) <= _MOST_UNUSUAL:
+    if expected is None:
+        if likely:
+            return Found(likely[0], found.source)
+        notes.append(f"{found.source} = {found.value:g} is no pressure of air")
+        return None
+    best = min(likely, key=lambda p: abs(math.log(p / expected)), default=None)
+    if best is not None and abs(math.log(best / expected)) <= _MOST_UNUSUAL:
         return Found(best, found.source)
     notes.append(
-        f"{found.source} = {found.value:g} is no pressure of air where {standard / 100.0:.0f} hPa "
+        f"{found.source} = {found.value:g} is no pressure of air where {expected / 100.0:.0f} hPa "
         "are usual"
     )
     return None

@@ -51,11 +51,11 @@ class ZenithDirection(NamedTuple):
     note: str = ""
 
 
-def missing(name: str, what: str, hint: str = "") -> IncompatibleError:
+def missing(name: str, what: str, hint: str) -> IncompatibleError:
     """Return the error for an exposure whose header leaves out what is needed."""
     return IncompatibleError(
-        f"{name} does not say where the zenith was: {what} is missing.",
-        hint=hint or "--drop-incomplete goes on without it.",
+        f"{name} does not say where the zenith was, without {what}.",
+        hint=hint,
     )
 
 
@@ -101,8 +101,7 @@ def zenith_of_observation(
     computed = _computed(observation, site)
     if view is None or told is None:
         if computed is None:
-            what = _what_is_missing(observation, site)
-            raise missing(name, what, "Give --site or --drop-incomplete.")
+            raise missing(name, _what_is_missing(observation, site), _hint(observation))
         return ZenithDirection(computed, False, "time and site", site)
     if computed is None or view.source.startswith("BORE-ALT") or trust_parang:
         return ZenithDirection(told, True, view.source, site)
@@ -180,11 +179,22 @@ def _drift(observation: Observation) -> float:
 
 def _what_is_missing(observation: Observation, site: Site | None) -> str:
     """Return what would give the direction of the zenith."""
-    if observation.mjd_mid is None:
-        return "the time of the exposure, or altitude and azimuth, or the hour angle"
+    parts = []
     if site is None:
-        return "the site"
-    return "the longitude of the site"
+        parts.append("the site")
+    elif site.longitude is None:
+        parts.append("the longitude of the site")
+    if observation.mjd_mid is None:
+        parts.append("the time of the exposure (or altitude and azimuth, or the hour angle)")
+    return " and ".join(parts)
+
+
+def _hint(observation: Observation) -> str:
+    """Return what to do about a missing direction."""
+    angle = trusted_parallactic_angle(observation.header)
+    if angle is None:
+        return "Give --site, or go on without it by --drop-incomplete."
+    return f"If {angle.source} is the position angle of the zenith, give --trust-parang."
 
 
 def _degrees(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -221,8 +221,8 @@ def test_nothing_is_downloaded(monkeypatch):
 @pytest.mark.parametrize(
     ("cards", "left_out", "words"),
     [
-        (DECAM, ("RA", "DEC"), "RA and DEC or a WCS is missing"),
-        (HSC, ("TELESCOP",), "the site is missing"),
+        (DECAM, ("RA", "DEC"), "without RA and DEC or a WCS"),
+        (HSC, ("TELESCOP",), "without the site"),
         ({"RA": 10.0, "DEC": 5.0, "TELESCOP": "Subaru"}, (), "the time of the exposure"),
         ({"RA": 10.0, "DEC": 5.0, "OBS-LAT": 5.0, "MJD-AVG": 6e4}, (), "the longitude"),
         ({**SAAO, "TELALT": 50.0}, ("MJD-OBS", "UT", "ST"), "the time of the exposure"),
@@ -279,7 +279,7 @@ def test_high_airmass_is_noted_or_refused(altitude, outcome):
 
 def test_parallactic_angle_is_taken_only_if_trusted():
     cards = {"RA": 10.0, "DEC": 5.0, "AIRMASS": 1.5, "PARANG": 77.0}
-    with pytest.raises(IncompatibleError):
+    with pytest.raises(IncompatibleError, match=r"If PARANG is .*, give --trust-parang"):
         pointing_of(cards)
     found = pointing_of(cards, options=PointingOptions(trust_parang=True))
 

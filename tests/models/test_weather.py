@@ -4,7 +4,7 @@ from skytool.core.refraction import default_conditions
 from skytool.models.weather import GivenWeather, weather_from_header
 from tests.models.headers import CFHT, DECAM, HSC, RUBIN, SUPRIME_CAM, header
 
-SITES = {"ctio": 2215.0, "mauna kea": 4204.0, "rubin": 2663.0, "sea": 0.0}
+SITES = {"ctio": 2215.0, "mauna kea": 4204.0, "rubin": 2663.0, "sea": 0.0, "unknown": None}
 
 
 def weather(cards, site="ctio", **given):
@@ -60,6 +60,10 @@ def test_weather_of_observatories_is_read(cards, site, temperature, pressure, hu
         (77900, "ctio", 77900.0),
         ("780.0", "ctio", 78000.0),
         (466.0, "mauna kea", 62128.0),
+        (693.0, "unknown", 69300.0),
+        (69300.0, "unknown", 69300.0),
+        (450.0, "unknown", 59995.0),
+        (25.0, "unknown", 84660.0),
     ],
 )
 def test_unit_of_the_pressure_is_told_by_the_height(value, site, pascal):
