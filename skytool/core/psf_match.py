@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from skytool.core.psf_match_solvers import Solution, Solver
     from skytool.core.spatial_kernel import Domain
 
-ENCLOSED = 0.995
-"""Part of the light of the model that a kernel of automatic size holds."""
-
+_ENCLOSED = 0.995  # part of the light of the model that a kernel of automatic size holds
+_LEAST_SIDE = 21  # of a kernel of automatic size: those of narrow PSFs oscillate [pixel]
 _TAPERED = 0.95  # part of the light a kernel must hold for the model to be tapered: less narrows it
 _RING = 2  # width of the outer ring of a kernel [pixel]
 _RIDGE_STEP = math.sqrt(10.0)
@@ -111,6 +110,11 @@ class PsfMatch:
     psf_size: int
 
 
+def automatic_kernel_size(model: ModelPsf) -> int:
+    """Return the side of the kernel that brings a PSF to a model, if none is given [pixel]."""
+    return max(2 * model.half_size_enclosing(_ENCLOSED) + 1, _LEAST_SIDE)
+
+
 def match_to_model(
     psfs: NDArray[np.float64],
     model: ModelPsf,
@@ -168,7 +172,7 @@ def _matched(
     config: PsfMatchConfig,
 ) -> PsfMatch:
     """Solve and judge."""
-    kernel_size = config.kernel_size or 2 * model.half_size_enclosing(ENCLOSED) + 1
+    kernel_size = config.kernel_size or automatic_kernel_size(model)
     psf_size = padded_psf_size(
         psfs.shape[1],
         kernel_size,

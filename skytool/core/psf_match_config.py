@@ -26,7 +26,7 @@ class PsfMatchConfig:
         Kernel pixels from a Wiener filter, or Gaussians times polynomials.
     kernel_size : int, optional
         Side of the kernel [pixel], odd; from the model if not given, see
-        `psf_match.ENCLOSED`.
+        `psf_match.automatic_kernel_size`.
     sigmas : tuple of float, optional
         Widths of the Gaussians [pixel]; from the sizes of PSF and model if not given.
     degrees : tuple of int

@@ -11,7 +11,7 @@ import numpy as np
 
 from skytool.core.convolve import convolve_planes
 from skytool.core.pixel_map import Window
-from skytool.core.psf_match import ENCLOSED, match_to_model
+from skytool.core.psf_match import automatic_kernel_size, match_to_model
 from skytool.core.psf_match_config import match_cells
 from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
 from skytool.models.footprint import edge_pixels
@@ -105,9 +105,8 @@ class MatchedVisit:
         """How far beyond the target detectors are resampled [pixel]."""
         if self.matching.margin is not None:
             return self.matching.margin
-        size = self.matching.match.kernel_size
-        model = self.matching.model
-        return size // 2 if size is not None else model.half_size_enclosing(ENCLOSED)
+        given = self.matching.match.kernel_size
+        return (given or automatic_kernel_size(self.matching.model)) // 2
 
     def add(self, psf: Psf | None, prepared: Prepared, planes: Mask) -> None:
         """Resample a detector, match it and merge it.
