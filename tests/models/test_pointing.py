@@ -12,7 +12,17 @@ from skytool.models.header_pointing import position_of, view_of
 from skytool.models.observation import observation_from_header
 from skytool.models.pointing import PointingOptions, resolve_pointing, resolve_pointings
 from skytool.models.site import parse_site, site_from_header
-from tests.models.headers import CFHT, DECAM, HSC, RUBIN, SAAO, SUPRIME_CAM, header
+from tests.models.headers import (
+    CFHT,
+    DECAM,
+    GROND,
+    HSC,
+    ISAAC,
+    RUBIN,
+    SAAO,
+    SUPRIME_CAM,
+    header,
+)
 
 REAL = {
     "decam": DECAM,
@@ -20,6 +30,8 @@ REAL = {
     "suprime-cam": SUPRIME_CAM,
     "cfht": CFHT,
     "rubin": RUBIN,
+    "grond": GROND,
+    "isaac": ISAAC,
     "saao": SAAO,
 }
 
@@ -74,7 +86,15 @@ def test_cards_of_a_warp_give_the_same_direction_as_those_of_the_camera(name):
 
 @pytest.mark.parametrize(
     ("name", "seconds"),
-    [("decam", 0.0), ("hsc", 0.0), ("suprime-cam", 0.0), ("cfht", 0.0), ("rubin", 15.0)],
+    [
+        ("decam", 0.0),
+        ("hsc", 0.0),
+        ("suprime-cam", 0.0),
+        ("cfht", 0.0),
+        ("rubin", 15.0),
+        ("grond", 0.0),
+        ("isaac", 0.0),
+    ],
 )
 def test_altitude_and_azimuth_agree_with_time_and_site(name, seconds):
     # those of one instant are of the start of the exposure
@@ -92,10 +112,31 @@ def test_altitude_and_azimuth_agree_with_time_and_site(name, seconds):
     assert told.position_angle == pytest.approx(angle, abs=0.2 / math.cos(math.radians(elevation)))
 
 
-@pytest.mark.parametrize("name", ["decam", "hsc", "suprime-cam", "cfht", "rubin", "saao"])
+@pytest.mark.parametrize("name", REAL)
 def test_hour_angle_or_sidereal_time_is_enough(name):
-    angles = ("ZD", "AZ", "TELALT", "TELAZ", "ALTITUDE", "AZIMUTH", "ELSTART", "ELEND", "AZSTART")
-    times = ("DATE-OBS", "MJD-OBS", "MJD-STR", "MJD-END", "MJD-BEG", "AIRMASS", "AZEND")
+    angles = (
+        "ESO TEL ALT",
+        "ESO TEL AZ",
+        "ZD",
+        "AZ",
+        "TELALT",
+        "TELAZ",
+        "ALTITUDE",
+        "AZIMUTH",
+        "ELSTART",
+        "ELEND",
+        "AZSTART",
+    )
+    times = (
+        "ESO TEL AIRM START",
+        "DATE-OBS",
+        "MJD-OBS",
+        "MJD-STR",
+        "MJD-END",
+        "MJD-BEG",
+        "AIRMASS",
+        "AZEND",
+    )
     found = pointing_of(REAL[name], *angles, *times)
     whole = pointing_of(REAL[name])
     # right ascensions of 2000 are up to 0.3 degrees off those of date, and the middle of the
@@ -110,7 +151,20 @@ def test_hour_angle_or_sidereal_time_is_enough(name):
         "ST - RA",
     }
     assert found.elevation == pytest.approx(whole.elevation, abs=drift)
-    assert found.parallactic_angle == pytest.approx(whole.parallactic_angle, abs=2 * drift)
+    assert found.parallactic_angle == pytest.approx(
+        whole.parallactic_angle, abs=drift / math.cos(math.radians(whole.elevation))
+    )
+
+
+@pytest.mark.parametrize("cards", [GROND, ISAAC], ids=["grond", "isaac"])
+def test_parallactic_angle_is_that_of_the_observatory(cards):
+    told = (cards["ESO TEL PARANG START"] + cards["ESO TEL PARANG END"]) / 2
+    found = pointing_of(cards)
+    trusted = pointing_of(cards, options=PointingOptions(trust_parang=True))
+
+    assert found.parallactic_angle == pytest.approx(told, abs=0.2)
+    assert trusted.parallactic_angle == pytest.approx(told, abs=1e-9)
+    assert trusted.elevation == pytest.approx(found.elevation, abs=0.1)
 
 
 def test_middle_of_a_long_exposure_counts():

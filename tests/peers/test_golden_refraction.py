@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from skytool.core.dcr_shift import shifted, shifted_split
@@ -14,8 +15,15 @@ from skytool.core.refraction import (
     refraction,
 )
 from skytool.models.bands import Band
+from skytool.models.celestial import celestial_wcs
+from skytool.models.observation import observation_from_header
 from skytool.models.orientation import sky_orientation
-from skytool.models.refraction_shifts import LocalRefraction, shifts_of_subfilters
+from skytool.models.pointing import resolve_pointing
+from skytool.models.refraction_shifts import (
+    LocalRefraction,
+    shifts_of_subfilters,
+    subfilter_shifts,
+)
 
 ORDERS = [0, 1, 3, 5]
 
@@ -98,6 +106,31 @@ def test_shifts_of_any_number_of_subfilters_are_theirs(golden):
         assert found == pytest.approx(np.array(row["shifts_yx"]), abs=1e-6)
         limits = np.array(case["wavelengths"][str(row["n"])])
         assert band.subfilters(row["n"]).limits == pytest.approx(limits, abs=1e-9)
+
+
+@pytest.mark.parametrize("run", ["assemble_default", "assemble_order3_2sub"])
+def test_shifts_by_the_cards_of_a_visit_are_theirs(golden, run):
+    folder = golden[0] / run
+    told = json.loads((folder / "run.json").read_text())
+    site = golden[1]["refraction"]["observatory"]
+    number = len(told["shifts_yx"][0])
+    for index, visit in enumerate(told["visits"]):
+        header = fits.getheader(folder / f"warp_{index:02d}.fits.gz", 1)
+        header["BORE-RA"], header["BORE-DEC"] = visit["ra"], visit["dec"]
+        header["BORE-ALT"], header["BORE-AZ"] = visit["alt"], visit["az"]
+        header["OBS-LAT"], header["OBS-LONG"] = site["lat"], site["lon"]
+        header["OBS-ELEV"], header["AIRTEMP"] = site["alt"], 20.0
+        header["AIRPRESS"], header["HUMIDITY"] = 73892.0, 40.0
+        pointing = resolve_pointing(observation_from_header(header))
+        wcs = celestial_wcs(header, name="a warp")
+        middle = {"y": (header["NAXIS2"] - 1) / 2, "x": (header["NAXIS1"] - 1) / 2}
+
+        ours = subfilter_shifts(
+            pointing, wcs, Band(476.31, 147.0).subfilters(number), **middle, variant="lsst"
+        )
+
+        found = np.stack([ours.mean_dy, ours.mean_dx], axis=1)
+        assert found == pytest.approx(np.array(told["shifts_yx"][index]), abs=1e-8)
 
 
 @pytest.mark.parametrize("order", ORDERS)
