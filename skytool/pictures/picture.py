@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from skytool.pictures.colours import LegendEntry
     from skytool.pictures.panel import Panel
     from skytool.pictures.scaling import Scale
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _DPI = 100
 _MARGINS = {"left": 58, "right": 96, "top": 48, "bottom": 40}  # around the pixels [px]
 _BAR_WIDTH, _BAR_GAP = 14, 8
-_LEGEND_ROW, _LEGEND_ENTRY = 18, 150
+_LEGEND_ROW = 18
+_LEGEND_ENTRY, _LEGEND_LETTER = 36, 8  # of an entry without its letters, and of each of these
 _NARROWEST = 440  # of a panel, so that its title fits
 _LARGEST_ZOOM = 8
 _FONT = 9
@@ -46,12 +48,15 @@ class _Cell:
         A panel with all that is around its image.
     image_width, image_height : int
         Room for the image.
+    legend_entry : int
+        Room for an entry of the legend.
     """
 
     width: int
     height: int
     image_width: int
     image_height: int
+    legend_entry: int
 
 
 def draw_picture(panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = None) -> bytes:
@@ -132,17 +137,36 @@ def _cell(
     side = _MARGINS["left"] + _MARGINS["right"]
     image_width = max(room[0] // n_columns - side, 64)
     width = max(image_width + side, _NARROWEST)
-    per_row = max((width - 20) // _LEGEND_ENTRY, 1)
-    rows = max(-(-len(panel.legend) // per_row) for panel in panels)
+    entry = _legend_entry(panels)
+    rows = _legend_rows(panels, width, entry)
     upright = _MARGINS["top"] + _MARGINS["bottom"] + _LEGEND_ROW * rows
     image_height = max(room[1] // n_rows - upright, 64)
     if snug:
         shown = [_shown(panel, image_width, image_height) for panel in panels]
         image_height, image_width = (max(axis) for axis in zip(*shown, strict=True))
         width = max(image_width + side, _NARROWEST)
-        rows = max(-(-len(p.legend) // max((width - 20) // _LEGEND_ENTRY, 1)) for p in panels)
+        rows = _legend_rows(panels, width, entry)
         upright = _MARGINS["top"] + _MARGINS["bottom"] + _LEGEND_ROW * rows
-    return _Cell(width, image_height + upright, image_width, image_height)
+    return _Cell(width, image_height + upright, image_width, image_height, entry)
+
+
+def _legend_entry(panels: Sequence[AnyPanel]) -> int:
+    """Return the room for an entry of any of the legends [px]."""
+    texts = [_legend_text(entry) for panel in panels for entry in panel.legend]
+    return _LEGEND_ENTRY + _LEGEND_LETTER * max(map(len, texts), default=0)
+
+
+def _legend_rows(panels: Sequence[AnyPanel], width: int, entry: int) -> int:
+    """Return the rows that the longest of the legends takes."""
+    return max(-(-len(panel.legend) // _per_row(width, entry)) for panel in panels)
+
+
+def _per_row(width: int, entry: int) -> int:
+    return max((width - 20) // entry, 1)
+
+
+def _legend_text(entry: LegendEntry) -> str:
+    return f"{entry.name} {share_text(entry.share)}"
 
 
 def _zoom(panel: AnyPanel, width: int, height: int) -> float:
@@ -268,10 +292,10 @@ class _Drawing:
         """Draw a patch, the name and the share of every plane, below a height of the panel [px]."""
         from matplotlib.patches import Rectangle
 
-        per_row = max((self.cell.width - 20) // _LEGEND_ENTRY, 1)
+        per_row = _per_row(self.cell.width, self.cell.legend_entry)
         for number, entry in enumerate(panel.legend):
             row, column = divmod(number, per_row)
-            x = 10 + column * _LEGEND_ENTRY
+            x = 10 + column * self.cell.legend_entry
             y = top - _LEGEND_ROW * row
             patch = Rectangle(
                 (
@@ -286,7 +310,7 @@ class _Drawing:
                 transform=self.figure.transFigure,
             )
             self.figure.add_artist(patch)
-            self._write(x + 17, y - 1, f"{entry.name} {share_text(entry.share)}")
+            self._write(x + 17, y - 1, _legend_text(entry))
 
 
 def _side() -> int:
