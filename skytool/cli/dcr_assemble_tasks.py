@@ -226,6 +226,7 @@ def _frame(task: AssembleTask, survey: Survey, bits: Mapping[str, int]) -> Any:
         band=task.band,
         reference_wavelength=task.reference_wavelength,
         filter_name=task.filter_name,
+        refraction=task.variant,
         unit=survey.unit,
         psf=model_psf(survey.inputs, survey.unit, first.shape, psf_aware=task.config.lsq.psf_aware),
         header=common_cards(entry.facts.header for entry in survey.inputs),

@@ -12,7 +12,7 @@ from skytool.cli.options import Number, with_options
 from skytool.errors import IncompatibleError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from skytool.core.refraction import Variant
     from skytool.io.sources import ExposureSource
@@ -184,18 +184,39 @@ _OPTIONS = (
     ),
 )
 _NAMES = tuple(RefractionChoice.__dataclass_fields__)
+_BAND_NAMES = (
+    *("band", "effective_wavelength", "bandwidth", "reference_wavelength", "refraction"),
+    "drop_incomplete",
+)
+_NOT_GIVEN: dict[str, Any] = {
+    **dict.fromkeys(_BAND_NAMES),
+    "refraction": "stone",
+    "drop_incomplete": False,
+}
 
 
 def refraction_options(function: F) -> F:
     """Add the options of `RefractionChoice`, which the command gets as ``choice``."""
+    return _with_choice(function, without=())
+
+
+def pointing_options(function: F) -> F:
+    """Add those options that say where the zenith was, for a command that knows the band."""
+    return _with_choice(function, without=_BAND_NAMES)
+
+
+def _with_choice(function: F, *, without: Collection[str]) -> F:
+    """Add all options but some, which are then not given."""
 
     @functools.wraps(function)
     def with_choice(*args: Any, **kwargs: Any) -> Any:
-        choice = RefractionChoice(**{name: kwargs.pop(name) for name in _NAMES})
+        values = {name: kwargs.pop(name) for name in _NAMES if name not in without}
+        choice = RefractionChoice(**{**_NOT_GIVEN, **values})
         _refuse_contradiction(choice)
         return function(*args, choice=choice, **kwargs)
 
-    return with_options(_OPTIONS)(with_choice)  # type: ignore[return-value]
+    chosen = [option for name, option in zip(_NAMES, _OPTIONS, strict=True) if name not in without]
+    return with_options(chosen)(with_choice)  # type: ignore[return-value]
 
 
 def _refuse_contradiction(choice: RefractionChoice) -> None:

@@ -71,7 +71,6 @@ def _cards(task: AssembleTask, result: DcrResult) -> dict[str, Any]:
         "CONV0": (result.misfit(after=False), "mean square residual of the mean, bright pixels"),
         "CONV1": (result.misfit(after=True), "mean square residual of the model, the same"),
         "CHROMINF": (result.information, "[pixel**2] chromatic information"),
-        "REFRACT": (task.variant, "formula of the refraction"),
         "SKYPRINT": product_fingerprint(task),
     }
 

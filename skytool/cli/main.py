@@ -46,6 +46,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "skytool.cli.dcr_assemble:dcr_assemble",
         "Model the sky in parts of a band, as refraction shows it.",
     ),
+    "dcr-template": (
+        "skytool.cli.dcr_template:dcr_template",
+        "Make the template of an exposure, with its refraction.",
+    ),
     "skymap": (
         "skytool.cli.skymap:skymap",
         "Divide the sky into tracts and patches, and look them up.",

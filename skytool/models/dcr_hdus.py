@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from astropy.io import fits
 
+from skytool.core.refraction import VARIANTS, Variant
 from skytool.errors import IncompatibleError, InputError
 from skytool.models.bands import Band
 from skytool.models.celestial import celestial_header
@@ -42,6 +43,7 @@ class _Wavelengths(NamedTuple):
     width: float
     reference: float | None
     spectrum: str
+    refraction: Variant
     filter: str
 
 
@@ -53,7 +55,8 @@ def model_cards(model: DcrModel) -> dict[str, Any]:
         "DCRLAMBD": model.effective_wavelength,
         "DCRWIDTH": model.bandwidth,
         "DCRREF": model.reference_wavelength or model.effective_wavelength,
-        "DCRSPEC": (model.spectrum, "spectra between the subfilters"),
+        "DCRSPEC": (model.spectrum, _COMMENTS["DCRSPEC"]),
+        "REFRACT": (model.refraction, _COMMENTS["REFRACT"]),
     }
 
 
@@ -216,7 +219,11 @@ def _wavelengths(header: Mapping[str, Any], name: str) -> _Wavelengths:
     if spectrum not in SPECTRA:
         raise InputError(f"{name}: DCRSPEC is {spectrum!r}, none of {', '.join(SPECTRA)}.")
     number = float(reference) if isinstance(reference, int | float) else None
-    return _Wavelengths(effective, width, number, spectrum, str(header.get("FILTER", "")))
+    refraction = str(header.get("REFRACT", VARIANTS[0])).strip()
+    if refraction not in VARIANTS:
+        raise InputError(f"{name}: REFRACT is {refraction!r}, none of {', '.join(VARIANTS)}.")
+    filter_name = str(header.get("FILTER", ""))
+    return _Wavelengths(effective, width, number, spectrum, refraction, filter_name)
 
 
 def _model(
@@ -251,6 +258,7 @@ def _model(
         calibration=whole.calibration,
         origin=whole.origin,
         spectrum=wavelengths.spectrum,
+        refraction=wavelengths.refraction,
         name=name,
         subfilter_variances=(
             [variances[number] for number in range(expected)] if set(variances) == wanted else []
@@ -269,6 +277,7 @@ def subfilter_exposures(model: DcrModel) -> list[Exposure]:
             set_card(header, key, value, _COMMENTS.get(key))
         set_card(header, "DCRREF", model.reference_wavelength or model.effective_wavelength)
         set_card(header, "DCRSPEC", model.spectrum, _COMMENTS["DCRSPEC"])
+        set_card(header, "REFRACT", model.refraction, _COMMENTS["REFRACT"])
         set_card(header, "FILTER", model.filter or None)
         own = model.subfilter_variances[number] if model.subfilter_variances else model.variance
         exposures.append(whole.with_values(image=image, variance=own, header=header))
@@ -281,4 +290,5 @@ _COMMENTS = {
     "EFFWAVE": "[nm] effective wavelength of the band",
     "BANDWID": "[nm] width of the band",
     "DCRSPEC": "spectra between the subfilters",
+    "REFRACT": "formula of the refraction",
 }

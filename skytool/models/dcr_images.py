@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
+    from skytool.core.refraction import Variant
     from skytool.models.mask import Mask
     from skytool.models.photometry import PhotometricCalibration
     from skytool.models.psf import Psf
@@ -62,6 +63,8 @@ class DcrImages:
         Place of the first pixel in the parent frame.
     spectrum : {"steps", "polynomial"}
         What is between the subfilters, see `SPECTRA`.
+    refraction : {"stone", "lsst", "filippenko"}
+        Formula of the refraction that it was made with.
     name : str
         What messages call it.
     subfilter_variances : list of ndarray of float32, shape (ny, nx)
@@ -88,6 +91,7 @@ class DcrImages:
     calibration: PhotometricCalibration | None = None
     origin: Origin = field(default=Origin(0, 0))
     spectrum: str = "steps"
+    refraction: Variant = "stone"
     name: str = "the DCR model"
     subfilter_variances: list[Image] = field(default_factory=list)
     header: fits.Header = field(default_factory=fits.Header)

@@ -11,7 +11,6 @@ from skytool.core.dcr_predict import predict_spectral, predict_split
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError
 from skytool.models.dcr_images import DcrImages
-from skytool.models.exposure import Exposure, Origin
 from skytool.models.refraction_shifts import SubfilterShifts, subfilter_shifts
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
     from skytool.models.pointing import Pointing
 
@@ -61,6 +61,7 @@ class DcrModel(DcrImages):
             y=box.y + (box.shape[0] - 1) / 2.0,
             x=box.x + (box.shape[1] - 1) / 2.0,
             reference_wavelength=self.reference_wavelength,
+            variant=self.refraction,
             name=self.name,
         )
 
@@ -111,7 +112,7 @@ class DcrModel(DcrImages):
         if shifts is None:
             shifts = self._shifts(exposure, visit_info, bbox)
         box = self._box(bbox)
-        pairs = _pairs(shifts)
+        pairs = shift_pairs(shifts)
         grown = self._grown(box, pairs)
         images = [self._cut(image, grown) for image in self]
         if amplify_model != 1.0:
@@ -185,30 +186,11 @@ class DcrModel(DcrImages):
                 f"{self.name} has no photometric calibration, which an exposure needs: "
                 "give one to from_image, or read the model from a file that has it"
             )
+        from skytool.models.dcr_planes import matched_exposure
+
         if shifts is None:
             shifts = self._shifts(exposure, visit_info, bbox)
-        from skytool.models.dcr_planes import moved_planes
-
-        box = self._box(bbox)
-        image = self.build_matched_template(bbox=box, order=order, shifts=shifts)
-        mask, variance = moved_planes(self, _pairs(shifts), box)
-        wcs = self.wcs
-        local = box.moved(y=self.origin.y, x=self.origin.x)
-        if wcs is not None and (local.y or local.x):
-            wcs = wcs.deepcopy()
-            wcs.wcs.crpix = wcs.wcs.crpix - (local.x, local.y)
-        return Exposure(
-            image=image,
-            mask=mask,
-            variance=variance,
-            wcs=wcs,
-            unit=self.unit,
-            calibration=self.calibration,
-            psf=None if self.psf is None else self.psf.shifted(-local.y, -local.x),
-            header=self.header,
-            origin=Origin(box.y, box.x),
-            name=self.name,
-        )
+        return matched_exposure(self, shifts, self._box(bbox), order=order)
 
     def condition_dcr_model(
         self, model_images: Sequence[Image], bbox: Window, gain: float = 1.0
@@ -383,7 +365,7 @@ def _pointing(exposure: Exposure) -> Pointing:
     )
 
 
-def _pairs(shifts: SubfilterShifts | ArrayLike) -> NDArray[np.float64]:
+def shift_pairs(shifts: SubfilterShifts | ArrayLike) -> NDArray[np.float64]:
     """Return the shifts of the halves of subfilters, shape (n, 2, 2), last axis ``(dy, dx)``."""
     if isinstance(shifts, SubfilterShifts):
         return np.stack([shifts.dy, shifts.dx], axis=-1)

@@ -1,4 +1,4 @@
-"""Mask and variance of templates from a DCR model."""
+"""Templates from a DCR model, with mask and variance."""
 
 from __future__ import annotations
 
@@ -6,13 +6,53 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.models.dcr_model import shift_pairs
+from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from skytool.core.windows import Window
     from skytool.models.dcr_model import DcrModel
+    from skytool.models.refraction_shifts import SubfilterShifts
+
+
+def matched_exposure(
+    model: DcrModel, shifts: SubfilterShifts | ArrayLike, box: Window, *, order: int | None
+) -> Exposure:
+    """Return the sky as an exposure shows it, with mask and variance.
+
+    Parameters
+    ----------
+    model : DcrModel
+        The model, which is not changed.
+    shifts : SubfilterShifts or array_like of float, shape (n_subfilters, 2, 2)
+        Where the exposure shows the subfilters.
+    box : Window
+        Pixels of the model, in the parent frame.
+    order : int or None
+        As for `~skytool.models.dcr_model.DcrModel.build_matched_template`.
+    """
+    image = model.build_matched_template(bbox=box, order=order, shifts=shifts)
+    mask, variance = moved_planes(model, shift_pairs(shifts), box)
+    local = box.moved(y=model.origin.y, x=model.origin.x)
+    wcs = model.wcs
+    if wcs is not None and (local.y or local.x):
+        wcs = wcs.deepcopy()
+        wcs.wcs.crpix = wcs.wcs.crpix - (local.x, local.y)
+    return Exposure(
+        image=image,
+        mask=mask,
+        variance=variance,
+        wcs=wcs,
+        unit=model.unit,
+        calibration=model.calibration,
+        psf=None if model.psf is None else model.psf.shifted(-local.y, -local.x),
+        header=model.header,
+        origin=Origin(box.y, box.x),
+        name=model.name,
+    )
 
 
 def moved_planes(

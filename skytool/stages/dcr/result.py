@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
+    from skytool.core.refraction import Variant
     from skytool.models.bands import Band
     from skytool.models.exposure import Origin
     from skytool.models.psf import Psf
@@ -173,6 +174,8 @@ class Frame:
         Wavelength of light that is in its place [nm].
     filter_name : str
         Name of the filter.
+    refraction : {"stone", "lsst", "filippenko"}
+        Formula of the refraction.
     unit : CoaddUnit
         Unit.
     psf : Psf or None
@@ -191,6 +194,7 @@ class Frame:
     band: Band
     reference_wavelength: float
     filter_name: str
+    refraction: Variant
     unit: CoaddUnit
     psf: Psf | None
     header: fits.Header
@@ -241,6 +245,7 @@ def assembled(
         calibration=frame.unit.calibration,
         origin=frame.origin,
         spectrum=spectrum,
+        refraction=frame.refraction,
         name=frame.name,
         subfilter_variances=list(whole.subfilter_variances),
         header=frame.header,
