@@ -9,11 +9,13 @@ import click
 
 from skytool.cli.config import OutputOption, StageCommand, settings_of
 from skytool.cli.diffim_options import difference_options
+from skytool.cli.diffim_sources import source_options
 from skytool.cli.options import INPUT, common_options, output_file, reading_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from skytool.cli.diffim_sources import SourceOptions
     from skytool.cli.options import RunOptions
     from skytool.io.sources import ReadOptions
 
@@ -54,6 +56,7 @@ def _output(name: str, text: str) -> Callable[[F], F]:
     "--template-variance", type=INPUT, metavar="FILE[EXT]", help="Variance of the template."
 )
 @difference_options
+@source_options
 @reading_options
 @common_options
 @click.pass_context
@@ -63,6 +66,7 @@ def diffim(
     science: str,
     template: str,
     output: Path,
+    source: SourceOptions,
     reading: ReadOptions,
     run: RunOptions,
     **settings: Any,
@@ -77,8 +81,8 @@ def diffim(
     \b
     Examples:
       skytool diffim science.fits template.fits -o difference.fits
-      skytool diffim science.fits template.fits -o d.fits --kernel-out k.fits --json
-      skytool diffim science.fits template.fits -o d.fits --mode auto --config lsst
+      skytool diffim science.fits template.fits -o d.fits --score s.fits --sources c.fits
+      skytool diffim science.fits template.fits -o d.fits --kernel-out k.fits --check --json
     """
     from skytool.cli.diffim_units import DiffimFiles, diffim_units
 
@@ -94,4 +98,11 @@ def diffim(
             name: settings.pop(f"template_{name}") for name in ("psf", "mask", "variance")
         },
     )
-    diffim_units(files, reading=reading, run=run, settings=settings, recorded=settings_of(ctx))
+    diffim_units(
+        files,
+        source=source,
+        reading=reading,
+        run=run,
+        settings=settings,
+        recorded=settings_of(ctx),
+    )

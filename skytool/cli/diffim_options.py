@@ -28,7 +28,7 @@ _STAGE: OptionTable = {
     "--mode": (
         "mode",
         choice(
-            *("convolve-template", "convolve-science", "auto"),
+            *("auto", "convolve-template", "convolve-science"),
             help="Which image is convolved; auto: the one with the narrower PSF.",
         ),
     ),
@@ -135,13 +135,14 @@ def difference_options(function: F) -> F:
     """Add the options that say how to subtract, under the names of `stage_config`."""
     decorated: Any = function
     for part in reversed(_PARTS):
-        for declaration, (name, arguments) in reversed(_PARTS[part].items()):
-            decorated = click.option(declaration, _key(part, name), **arguments)(decorated)
+        for declaration, (_, arguments) in reversed(_PARTS[part].items()):
+            decorated = click.option(declaration, **arguments)(decorated)
     return cast("F", decorated)
 
 
-def _key(part: str, name: str) -> str:
-    return f"{part}_{name}" if part else name
+def _key(declaration: str) -> str:
+    """Return the name that click gives an option."""
+    return declaration.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_")
 
 
 def stage_config(settings: dict[str, Any]) -> DiffimConfig:
@@ -157,7 +158,7 @@ def stage_config(settings: dict[str, Any]) -> DiffimConfig:
     from skytool.stages.diffim import BasisConfig, DiffimConfig, StarsConfig
 
     values = {
-        part: {name: settings[_key(part, name)] for name, _ in table.values()}
+        part: {name: settings[_key(declaration)] for declaration, (name, _) in table.items()}
         for part, table in _PARTS.items()
     }
     extra = ("FAKE", *(f"INJECTED{text}" for text in ("", "_CORE", "_TEMPLATE", "_CORE_TEMPLATE")))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skytool.io.sources import ExposureSource
     from skytool.models.exposure import Exposure
     from skytool.stages.diffim import DiffimResult
+    from skytool.stages.diffim.sources import SourceReport
 
 STAGE = "diffim"
 
@@ -34,8 +35,17 @@ def product_fingerprint(task: DiffimTask) -> str:
     return fingerprint(sums, task.settings)
 
 
-def write_difference(task: DiffimTask, result: DiffimResult) -> None:
+def write_difference(task: DiffimTask, result: DiffimResult, searched: Exposure | None) -> None:
     """Write the difference and what else is wanted of it.
+
+    Parameters
+    ----------
+    task : DiffimTask
+        What is written where.
+    result : DiffimResult
+        The difference.
+    searched : Exposure or None
+        The difference as the search for sources left it, if there was one.
 
     Raises
     ------
@@ -43,7 +53,7 @@ def write_difference(task: DiffimTask, result: DiffimResult) -> None:
         If a file cannot be written.
     """
     files, kernel = task.files, result.kernel.to_hdus()
-    _write(task, result, result.difference, files.output, "DIFFERENCE", kernel)
+    _write(task, result, searched or result.difference, files.output, "DIFFERENCE", kernel)
     if files.matched is not None:
         _write(task, result, result.matched, files.matched, "EXPOSURE", [])
     if files.kernel_out is not None:
@@ -52,6 +62,33 @@ def write_difference(task: DiffimTask, result: DiffimResult) -> None:
         primary = _primary(task, result, result.difference, "KERNEL")
         hdus = [*kernel, *records(task)]
         write_hdus(files.kernel_out, hdus, primary=primary, overwrite=task.overwrite)
+
+
+def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> None:
+    """Write what is wanted of the sources of a difference.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    from skytool.cli.diffim_sources import write_catalogue, write_regions, write_score
+
+    source, tables = task.source, records(task)
+    if source.score is not None:
+        write_score(
+            report, source.score, tables=tables, overwrite=task.overwrite, compress=task.compress
+        )
+    if source.catalogue is not None:
+        write_catalogue(
+            report.catalogue,
+            source.catalogue,
+            report.difference,
+            tables=tables,
+            overwrite=task.overwrite,
+        )
+    if source.regions is not None:
+        write_regions(report, source.regions, fwhm=fwhm, overwrite=task.overwrite)
 
 
 def records(task: DiffimTask) -> list[fits.BinTableHDU]:

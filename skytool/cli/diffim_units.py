@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from skytool.cli.config import Setting
+    from skytool.cli.diffim_sources import SourceOptions
     from skytool.cli.options import RunOptions
     from skytool.io.sources import ExposureSource, ReadOptions
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
     from skytool.models.provenance import SettingRecord
-    from skytool.stages.diffim import DiffimConfig
+    from skytool.stages.diffim import DiffimConfig, DiffimResult
+    from skytool.stages.diffim.sources import SourceReport
 
 STAGE = "diffim"
 COLUMNS = ("kernel_sum", "kernel_stars", "kernel_order", "noise_factor")
@@ -77,6 +79,8 @@ class DiffimTask:
         The pair.
     config : DiffimConfig
         Settings of the stage.
+    source : SourceOptions
+        What is wanted of sources.
     settings : tuple of SettingRecord
         All settings, for the record.
     overwrite : bool
@@ -89,6 +93,7 @@ class DiffimTask:
     science: ExposureSource
     template: ExposureSource
     config: DiffimConfig
+    source: SourceOptions
     settings: tuple[SettingRecord, ...]
     overwrite: bool
     compress: str
@@ -97,6 +102,7 @@ class DiffimTask:
 def diffim_units(
     files: DiffimFiles,
     *,
+    source: SourceOptions,
     reading: ReadOptions,
     run: RunOptions,
     settings: dict[str, Any],
@@ -127,6 +133,7 @@ def diffim_units(
         science=_source(files.science, reading),
         template=_source(files.template, of_template),
         config=config,
+        source=source,
         settings=tuple(SettingRecord(STAGE, *setting) for setting in recorded),
         overwrite=run.may_replace,
         compress=run.compress,
@@ -134,7 +141,7 @@ def diffim_units(
     unit = Unit(
         name=files.science,
         inputs=(files.science, files.template, *files.side_inputs),
-        outputs=files.outputs,
+        outputs=(*files.outputs, *source.outputs),
         task=task,
         plan={"shape": list(task.science.shape)},
     )
@@ -161,15 +168,61 @@ def _source(name: str, options: ReadOptions) -> ExposureSource:
 
 
 def make_difference(task: DiffimTask) -> list[Product]:
-    """Read a pair, subtract, and write the products."""
-    from skytool.cli.diffim_product import write_difference
+    """Read a pair, subtract, look for sources if that is wanted, and write the products."""
+    from skytool.cli.diffim_product import write_difference, write_sources
     from skytool.stages.diffim import subtract
 
     kernel = None if task.files.kernel_in is None else read_kernel(task.files.kernel_in)
-    science, template = task.science.read(), task.template.read()
-    result = subtract(_with_psf(science), _with_psf(template), task.config, kernel=kernel)
-    write_difference(task, result)
-    return [Product(path=str(path), metrics=result.metrics) for path in task.files.outputs]
+    science, template = _with_psf(task.science.read()), _with_psf(task.template.read())
+    result = subtract(science, template, task.config, kernel=kernel)
+    metrics = dict(result.metrics)
+    report = _report(task, result)
+    if report is not None:
+        metrics |= report.metrics
+        if task.source.check:
+            metrics |= _checked(task, science, template, result, report)
+    write_difference(task, result, None if report is None else report.difference)
+    if report is not None:
+        write_sources(task, report, fwhm=metrics["science_fwhm"])
+    result.check_quality(task.config)
+    paths = (*task.files.outputs, *task.source.outputs)
+    return [Product(path=str(path), metrics=metrics) for path in paths]
+
+
+def _report(task: DiffimTask, result: DiffimResult) -> SourceReport | None:
+    """Return the sources of a difference, if anything of them is wanted."""
+    if not (task.source.outputs or task.source.check):
+        return None
+    from skytool.stages.diffim.sources import find_sources
+
+    science, template = result.parts
+    return find_sources(result.difference, task.source.config(), science=science, template=template)
+
+
+def _checked(
+    task: DiffimTask,
+    science: Exposure,
+    template: Exposure,
+    result: DiffimResult,
+    report: SourceReport,
+) -> dict[str, Any]:
+    """Return what comes back of sources that are put into the science image."""
+    from skytool.stages.diffim import subtract
+    from skytool.stages.diffim.check import CheckConfig, check_difference
+
+    def again(changed: Exposure) -> Exposure:
+        return subtract(changed, template, task.config, kernel=result.kernel).difference
+
+    return dict(
+        check_difference(
+            science,
+            result.difference,
+            report,
+            again,
+            task.source.config(),
+            CheckConfig(n_sources=task.source.n_check),
+        )
+    )
 
 
 def _with_psf(exposure: Exposure) -> Exposure:
@@ -198,13 +251,9 @@ def read_kernel(file: str) -> MatchingKernel:
 
 
 def _is_current(unit: Unit[Any]) -> bool:
-    """Return whether the products were made from the inputs and settings in force."""
+    """Return whether the products, written together, are of the inputs and settings in force."""
     from skytool.cli.diffim_product import product_fingerprint
     from skytool.io.fits import opened
 
-    wanted = product_fingerprint(unit.task)
-    for output in unit.outputs:
-        with opened(output, verify=True) as hdus:
-            if hdus[0].header.get("SKYPRINT") != wanted:
-                return False
-    return True
+    with opened(unit.outputs[0], verify=True) as hdus:
+        return bool(hdus[0].header.get("SKYPRINT") == product_fingerprint(unit.task))

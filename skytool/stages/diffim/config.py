@@ -177,7 +177,7 @@ class DiffimConfig:
         is called bad.
     """
 
-    mode: Mode = "convolve-template"
+    mode: Mode = "auto"
     scale_variance: bool = True
     variance_from: Literal["difference", "images"] = "difference"
     max_variance_factor: float = 10.0

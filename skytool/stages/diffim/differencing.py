@@ -32,7 +32,7 @@ NOT_TYPICAL = (*("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DE
 
 _LEAST_SHARE = 1e-3  # of its own variance that a pixel keeps at least
 _PSF_ORDER = 4
-_PSF_NEGLIGIBLE = 1e-6
+_PSF_NEGLIGIBLE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.errors import IncompatibleError
+from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.models.mask import Mask
 from skytool.stages.diffim.differencing import (
     Planes,
@@ -21,6 +21,7 @@ from skytool.stages.diffim.differencing import (
 from skytool.stages.diffim.grids import check_bands, grid_shift
 from skytool.stages.diffim.inputs import prepare
 from skytool.stages.diffim.matching import PsfSizes, kernel_shape, match, psf_size
+from skytool.stages.diffim.residuals import residual_ratios
 from skytool.stages.diffim.variance_scale import difference_factor
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
+    from skytool.models.psf import Psf
     from skytool.stages.diffim.config import DiffimConfig
     from skytool.stages.diffim.differencing import Subtracted
     from skytool.stages.diffim.inputs import Pair
@@ -45,6 +47,9 @@ class DiffimResult:
     matched : Exposure
         The template brought to the PSF of the science image, or the science image brought to that
         of the template.
+    parts : (Exposure, Exposure)
+        Science image and template as they were subtracted from each other, in units of the science
+        image.
     kernel : MatchingKernel
         The kernel.
     metrics : mapping
@@ -53,8 +58,25 @@ class DiffimResult:
 
     difference: Exposure
     matched: Exposure
+    parts: tuple[Exposure, Exposure]
     kernel: MatchingKernel
     metrics: dict[str, Any]
+
+    def check_quality(self, config: DiffimConfig) -> None:
+        """Refuse a difference with too much of its stars left.
+
+        Raises
+        ------
+        AlgorithmError
+            If the residuals are larger than allowed.
+        """
+        mean, scatter = self.metrics["residual_ratio"], self.metrics["residual_scatter"]
+        if mean > config.max_residual_ratio or scatter > config.max_residual_scatter:
+            raise AlgorithmError(
+                f"bad subtraction: {mean:.1%} +- {scatter:.1%} of the light of stars is left, and "
+                f"{config.max_residual_ratio:.0%} +- {config.max_residual_scatter:.0%} are allowed.",
+                hint="Look at the matched template, or raise --bad-subtraction-ratio-threshold.",
+            )
 
 
 def subtract(
@@ -128,13 +150,17 @@ def subtract(
     white = _white(found, pair, (science, template), config)
     planes = found.difference if white is None else white.planes
     planes, factor = _rescaled(planes, found, pair, config)
-    own = template if convolved == "SCIENCE" else science
-    psf = own.psf
-    if own is template and psf is not None:
-        psf = psf.shifted(-shift[0], -shift[1])
-    other = psf
-    if white is not None and psf is not None:
+    own, shifted = (template, shift) if convolved == "SCIENCE" else (science, (0, 0))
+    assert own.psf is not None  # noqa: S101  its width was measured
+    psf = other = own.psf.shifted(-shifted[0], -shifted[1])
+    if white is not None:
         psf = white_psf(psf, white.whitening.kernel, science.shape)
+    difference = _exposure(science, planes, pair, psf=psf, name="difference")
+    matched_image = _exposure(science, found.matched, pair, psf=other, name="matched image")
+    parts = _parts(science, matched_image, pair, found, other)
+    metrics |= residual_ratios(
+        difference, parts[0], kernel.stars, fwhm=max(sizes.science, sizes.template)
+    )
     metrics |= {
         "kernel_sum": kernel.sum,
         "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
@@ -151,11 +177,29 @@ def subtract(
         "template_factor": pair.template_factor * factor,
     }
     return DiffimResult(
-        difference=_exposure(science, planes, pair, psf=psf, name="difference"),
-        matched=_exposure(science, found.matched, pair, psf=other, name="matched image"),
+        difference=difference,
+        matched=matched_image,
+        parts=parts,
         kernel=found.kernel,
         metrics=metrics,
     )
+
+
+def _parts(
+    science: Exposure, matched: Exposure, pair: Pair, found: Subtracted, psf: Psf
+) -> tuple[Exposure, Exposure]:
+    """Return science image and template as they were subtracted, in units of the former."""
+    if found.kernel.convolved == "TEMPLATE":
+        return science, matched
+    factor = np.float32(1.0 / found.scale)
+    template = pair.template.inner(pair.margin)
+    planes = Planes(image=template.image, variance=template.variance, mask=template.mask)
+    target = _exposure(science, planes, pair, psf=psf, name="template")
+    scaled = [
+        each.with_values(image=each.image * factor, variance=each.variance * factor**2)
+        for each in (matched, target)
+    ]
+    return scaled[0], scaled[1]
 
 
 def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
