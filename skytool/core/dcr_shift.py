@@ -55,11 +55,12 @@ def shifted(
     """
     if order is None:
         return _spectral(image, dy, dx)
+    from skytool.core.shift_loops import spline_sums
+
     spline = spline_coefficients(image, order) if prefilter else image
-    moved = np.asarray(spline, dtype=np.float64)
-    for axis, shift in ((0, dy), (1, dx)):
-        moved = _along(moved, shift, order, axis)
-    return moved.astype(image.dtype, copy=False)
+    moved = np.zeros(image.shape, image.dtype)
+    spline_sums(np.ascontiguousarray(spline), moved, *_taps(image.shape, dy, dx, order))
+    return moved
 
 
 def shifted_adjoint(image: Plane, dy: float, dx: float, *, order: int | None = 3) -> Plane:
@@ -82,9 +83,10 @@ def shifted_adjoint(image: Plane, dy: float, dx: float, *, order: int | None = 3
     """
     if order is None:
         return _spectral(image, -dy, -dx)
-    moved = np.asarray(image, dtype=np.float64)
-    for axis, shift in ((0, dy), (1, dx)):
-        moved = _back_along(moved, shift, order, axis)
+    from skytool.core.shift_loops import spread_sums
+
+    moved = np.zeros(image.shape)
+    spread_sums(np.ascontiguousarray(image), moved, *_taps(image.shape, dy, dx, order))
     if order > 1:
         # The matrix of the filter becomes symmetric when its first and last column are halved,
         # for the mirror image has no second copy of the outermost pixels.
@@ -149,6 +151,10 @@ def spline_coefficients(image: Plane, order: int) -> Plane:
     """
     if order <= 1:
         return image
+    if order == 3:
+        from skytool.core import spline_filter
+
+        return spline_filter.spline_coefficients(image)
     from scipy import ndimage
 
     coefficients = ndimage.spline_filter(image, order, output=np.float64, mode="mirror")
@@ -242,18 +248,30 @@ def _half_ends(n: int) -> NDArray[np.float64]:
     return weight
 
 
-def _taps(shift: float, order: int, n: int) -> tuple[int, NDArray[np.float64], int, int]:
+def _taps(
+    shape: tuple[int, ...], dy: float, dx: float, order: int
+) -> tuple[
+    NDArray[np.int64], NDArray[np.float64], int, NDArray[np.int64], NDArray[np.float64], int
+]:
+    """Return coefficients, weights and first pixel along y and x, for the loops."""
+    return *_axis_taps(shape[0], dy, order), *_axis_taps(shape[1], dx, order)
+
+
+def _axis_taps(
+    n: int, shift: float, order: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
     """Return how a moved line follows from the coefficients of a spline.
 
-    Pixel ``y`` of the result, from ``start`` to ``stop``, is the sum of the coefficients
-    ``y + first``, ``y + first + 1``, ..., times the weights; others are zero.
+    Pixel ``start + i`` of the result is the sum over k of the coefficients ``indices[i + k]``
+    times ``weights[k]``; pixels that are not reached are zero.
     """
     whole = math.floor(-shift) if order % 2 else math.floor(0.5 - shift)
     first = whole - order // 2
-    distances = -shift - first - np.arange(order + 1, dtype=np.float64)
+    weights = _b_spline(-shift - first - np.arange(order + 1, dtype=np.float64), order)
     start = max(math.ceil(shift), 0)
-    stop = min(math.floor(n - 1 + shift) + 1, n)
-    return first, _b_spline(distances, order), start, max(stop, start)
+    stop = max(min(math.floor(n - 1 + shift) + 1, n), start)
+    places = np.arange(start + first, stop + first + order)
+    return _mirrored(places if stop > start else places[:order], n), weights, start
 
 
 def _b_spline(x: NDArray[np.float64], order: int) -> NDArray[np.float64]:
@@ -274,38 +292,3 @@ def _mirrored(indices: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return np.zeros_like(indices)
     folded = np.abs(indices) % (2 * (n - 1))
     return np.where(folded < n, folded, 2 * (n - 1) - folded)
-
-
-def _along(spline: NDArray[np.float64], shift: float, order: int, axis: int) -> Plane:
-    """Move along one axis."""
-    n = spline.shape[axis]
-    first, weights, start, stop = _taps(shift, order, n)
-    moved = np.zeros_like(spline)
-    target, source = (moved, spline) if axis == 0 else (moved.T, spline.T)
-    for k, weight in enumerate(weights):
-        low, high, inside = _inside(start, stop, first + k, n)
-        target[low:high] += weight * source[inside]
-        for y in (*range(start, low), *range(high, stop)):
-            target[y] += weight * source[_mirrored(np.array(y + first + k), n)]
-    return moved
-
-
-def _back_along(image: NDArray[np.float64], shift: float, order: int, axis: int) -> Plane:
-    """Apply the transpose of `_along`."""
-    n = image.shape[axis]
-    first, weights, start, stop = _taps(shift, order, n)
-    spread = np.zeros_like(image)
-    target, source = (spread, image) if axis == 0 else (spread.T, image.T)
-    for k, weight in enumerate(weights):
-        low, high, inside = _inside(start, stop, first + k, n)
-        target[inside] += weight * source[low:high]
-        for y in (*range(start, low), *range(high, stop)):
-            target[_mirrored(np.array(y + first + k), n)] += weight * source[y]
-    return spread
-
-
-def _inside(start: int, stop: int, offset: int, n: int) -> tuple[int, int, slice]:
-    """Return the rows whose row ``offset`` further on exists, and the slice of those rows."""
-    low = min(max(start, -offset), stop)
-    high = max(min(stop, n - offset), low)
-    return low, high, slice(low + offset, high + offset)
