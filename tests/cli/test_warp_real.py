@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 from photutils.aperture import CircularAnnulus, CircularAperture
 from scipy import ndimage
 
+from skytool.core.adaptive_moments import adaptive_moments
 from tests.cli.warping import FWHM_PER_SIGMA, moved, read_warp, run
 
 pytestmark = [
@@ -228,3 +229,55 @@ def test_every_product_is_clean(shared, tmp_path):
         assert run("warp", name, "--auto", "-o", product).exit_code == 0
         done = subprocess.run(["fitsverify", product], capture_output=True, check=False, text=True)
         assert "found 0 warning(s) and 0 error(s)" in done.stdout, done.stdout
+
+
+def widths(image, y, x, half=15):
+    """Adaptive widths of stars above their surroundings, NaN of what is not compact."""
+    grid = np.arange(-half - 6, half + 7)
+    around = np.hypot(*np.meshgrid(grid, grid)) > half
+    found = []
+    for row, column in zip(y.astype(int), x.astype(int), strict=True):
+        stamp = image[row - half - 6 : row + half + 7, column - half - 6 : column + half + 7]
+        try:
+            found.append(adaptive_moments(stamp - np.median(stamp[around])).fwhm)
+        except ValueError:
+            found.append(np.nan)
+    return np.array(found)
+
+
+def test_visits_matched_to_one_psf_have_stars_of_one_width(shared, tmp_path):
+    """Seeing of 2.4 to 2.8 pixels, the PSF measured on the stars of each visit."""
+    names = []
+    for number in (1, 3, 4):
+        with fits.open(shared / "data" / "infrared-chip" / f"visit_{number}.fits") as hdus:
+            pixels, header = hdus[1].data[400:1400, 400:1400], hdus[1].header
+            for axis in (1, 2):
+                header[f"CRPIX{axis}"] -= 400
+            names.append(tmp_path / f"v{number}.fits")
+            fits.PrimaryHDU(pixels, header).writeto(names[-1])
+    measured = run("psf", *names, "-d", tmp_path / "psf", "--noise-from-sky")
+    assert measured.exit_code == 0, measured.output
+    inputs = [tmp_path / "psf" / name.name for name in names]
+    target = ("--like", f"{inputs[0]}[IMAGE]", "-d", tmp_path / "out")
+    result = run("warp", *inputs, *target, "--psf-matched", "--no-direct")
+    assert result.exit_code == 0, result.output
+
+    warps = [read_warp(line.split("\t")[0]) for line in result.stdout.splitlines()]
+    # no flag tells of saturation, which begins at 5e4 counts
+    good = np.logical_and.reduce([~warp.empty for warp in warps])
+    ceiling = 5e4 * warps[0].others["CCDS"]["SCALE"][0]
+    noise = np.sqrt(np.median(warps[0].variance[good]))
+    y, x = find_stars(
+        warps[0].image.astype(float), noise=noise, fwhm=3.0, radius=7.0, ceiling=ceiling, good=good
+    )
+    each = np.array([widths(warp.image.astype(float), y, x) for warp in warps])
+    model = warps[0].primary["PSFFWHM"]
+    round_ones = np.abs(each / model - 1).max(axis=0) < 0.1  # galaxies are wider
+
+    assert np.count_nonzero(round_ones) >= 8
+    median = np.median(each[:, round_ones], axis=1)
+    np.testing.assert_allclose(median, model, rtol=0.02)
+    assert median.max() / median.min() < 1.02
+    for warp in warps:
+        assert warp.primary["PSFFWHM"] == model
+        assert 2.2 < warp.others["CCDS"]["FWHMIN"][0] < 2.9
