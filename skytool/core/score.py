@@ -45,10 +45,9 @@ class Score:
 
 def significance(signal: Plane, variance: Plane) -> Plane:
     """Return a signal over its standard deviation; NaN where there is none."""
-    known = np.isfinite(signal) & np.isfinite(variance) & (variance > 0.0)
-    out = np.full(signal.shape, np.nan, np.float32)
-    np.sqrt(variance, out=out, where=known)
-    np.divide(signal, out, out=out, where=known)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out = np.asarray(signal / np.sqrt(variance), np.float32)
+    out[~np.isfinite(out) | ~np.isfinite(variance)] = np.nan
     return out
 
 
@@ -93,7 +92,7 @@ def matched_filter(
     weighted = np.where(good, image, 0.0).astype(np.float32, copy=False)
     noise = np.where(good, variance, 0.0).astype(np.float32, copy=False)
     star = psf.kernel.flipped()
-    square = star.squared()
+    square = psf.power.flipped()
     signal = convolve(weighted, star, threads=threads)
     power = convolve(noise, square, threads=threads)
     half = max(psf.half)

@@ -10,6 +10,7 @@ import numpy as np
 
 from skytool.core.adaptive_moments import adaptive_moments
 from skytool.core.chebyshev import n_terms, term_degrees
+from skytool.core.decorrelation import nodes
 from skytool.core.kernel_basis import SIGMA_TO_FWHM
 from skytool.core.spatial_kernel import SpatialKernel, domain_terms, from_triangular
 from skytool.core.stamps import b_spline
@@ -17,9 +18,12 @@ from skytool.core.stamps import b_spline
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytool.core.spatial_kernel import Domain
+
     Floats = NDArray[np.float64]
 
 _TOLERANCE = 2e-3  # of the peak: what the polynomials may miss
+_POWER_TOLERANCE = 2e-4
 _MAX_ORDER = 3
 _MARGIN = 3  # [pixel] that the splines need around a stamp
 
@@ -55,19 +59,10 @@ class SourcePsf:
             Of the lowest order that is right to 0.2 per cent of the peak at every position, at
             most of order 3, and of no more terms than half the positions.
         """
-        ny, nx = shape
-        domain = (-0.5, ny - 0.5, -0.5, nx - 0.5)
-        flat = stamps.reshape(len(stamps), -1)
-        orders = [n for n in range(_MAX_ORDER + 1) if n == 0 or 2 * n_terms(n) <= len(stamps)]
-        for order in orders:
-            terms = domain_terms(order, domain, y=y, x=x)
-            solved, *_ = np.linalg.lstsq(terms, flat, rcond=None)
-            if np.abs(terms @ solved - flat).max() <= _TOLERANCE * np.abs(flat).max():
-                break
-        images = from_triangular(np.asarray(solved.T, np.float64), order).reshape(
-            *stamps.shape[1:], order + 1, order + 1
+        domain = whole_image(shape)
+        return cls(
+            _fitted(stamps, y=y, x=x, domain=domain, max_order=_MAX_ORDER, tolerance=_TOLERANCE)
         )
-        return cls(SpatialKernel(images=np.moveaxis(images, (2, 3), (0, 1)), domain=domain))
 
     @property
     def half(self) -> tuple[int, int]:
@@ -100,6 +95,16 @@ class SourcePsf:
     def area(self) -> float:
         """Effective area ``(sum P)^2 / sum P^2`` of the star in the middle [pixel]."""
         return float(self.middle.sum() ** 2 / np.square(self.middle).sum())
+
+    @cached_property
+    def power(self) -> SpatialKernel:
+        """Squares of the star images, fitted as the images are, to 0.02 per cent of the peak."""
+        if self.kernel.is_constant:
+            return self.kernel.squared()
+        order, domain = 2 * _MAX_ORDER, self.kernel.domain
+        at = nodes(order, domain)
+        squares = np.square(self.kernel.at_many(**at))
+        return _fitted(squares, **at, domain=domain, max_order=order, tolerance=_POWER_TOLERANCE)
 
     def trimmed(self, loss: float = 1e-4) -> SourcePsf:
         """Return stars on the smallest square stamp that keeps nearly all of their significance.
@@ -151,24 +156,25 @@ class SourcePsf:
         return np.ascontiguousarray(terms.reshape(len(rows), self._used.size)[:, self._used])
 
 
-def fitting_places(shape: tuple[int, int], n: int = 5) -> tuple[Floats, Floats]:
-    """Return positions at which star images determine their polynomials.
+def whole_image(shape: tuple[int, int]) -> Domain:
+    """Return the edges of an image of shape ``(ny, nx)``, for polynomials over it."""
+    return (-0.5, shape[0] - 0.5, -0.5, shape[1] - 0.5)
 
-    Parameters
-    ----------
-    shape : (int, int)
-        Shape ``(ny, nx)`` of the image.
-    n : int
-        Positions along an axis.
 
-    Returns
-    -------
-    y, x : ndarray of float64, shape (n * n,)
-        Products of Chebyshev nodes over the pixel edges [pixel].
-    """
-    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    y, x = np.meshgrid(*((side * (nodes + 1.0) - 1.0) / 2.0 for side in shape), indexing="ij")
-    return y.ravel(), x.ravel()
+def _fitted(
+    stamps: Floats, *, y: Floats, x: Floats, domain: Domain, max_order: int, tolerance: float
+) -> SpatialKernel:
+    """Return the kernel of the lowest order that is right at all positions to a tolerance."""
+    flat = stamps.reshape(len(stamps), -1)
+    orders = [n for n in range(max_order + 1) if n == 0 or 2 * n_terms(n) <= len(stamps)]
+    for order in orders:
+        terms = domain_terms(order, domain, y=y, x=x)
+        solved = np.linalg.pinv(terms) @ flat
+        if np.abs(terms @ solved - flat).max() <= tolerance * np.abs(flat).max():
+            break
+    images = from_triangular(np.asarray(solved.T, np.float64), order)
+    images = images.reshape(*stamps.shape[1:], order + 1, order + 1)
+    return SpatialKernel(images=np.moveaxis(images, (2, 3), (0, 1)), domain=domain)
 
 
 def _inverse_splines(n: int) -> Floats:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from skytool.core.source_psf import SourcePsf, fitting_places
+from skytool.core.decorrelation import nodes
+from skytool.core.source_psf import SourcePsf, whole_image
 
 HALF = 15
 
@@ -16,10 +17,10 @@ def gaussian(sigma, half=HALF):
 
 def gaussian_psf(shape, sigma):
     """Return the PSF of an image; `sigma` is a number, or a function of y and x."""
-    y, x = fitting_places(shape)
+    at = nodes(4, whole_image(shape))
     width = sigma if callable(sigma) else lambda *_: sigma
-    stamps = np.array([gaussian(width(*at)) for at in zip(y, x, strict=True)])
-    return SourcePsf.fit(stamps, y=y, x=x, shape=shape)
+    stamps = np.array([gaussian(width(y, x)) for y, x in zip(at["y"], at["x"], strict=True)])
+    return SourcePsf.fit(stamps, **at, shape=shape)
 
 
 def add_stars(image, *, y, x, flux, sigma):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from skytool.core.decorrelation import nodes
 from skytool.core.source_loops import draw_star
-from skytool.core.source_psf import SourcePsf, fitting_places
+from skytool.core.source_psf import SourcePsf, whole_image
 from tests.core.points import gaussian, gaussian_psf
 
 SHAPE = (180, 260)
@@ -69,10 +70,9 @@ def test_star_is_drawn_between_pixels_with_its_slopes(y, x):
 
 
 def test_few_stamps_allow_a_low_order_only():
-    y, x = fitting_places(SHAPE, 2)
     stamps = np.array([gaussian(1.5 + 0.4 * k) for k in range(4)])
 
-    psf = SourcePsf.fit(stamps, y=y, x=x, shape=SHAPE)
+    psf = SourcePsf.fit(stamps, **nodes(1, whole_image(SHAPE)), shape=SHAPE)
 
     assert psf.kernel.is_constant
 

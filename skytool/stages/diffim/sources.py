@@ -174,13 +174,15 @@ def _prepared(
     """
     image, variance = difference.image, difference.variance
     bad, psf = ~measured.pixels.good, measured.psf
-    first = leftover_sky(image, bad, config) if config.subtract_background else None
+    first = None
+    if config.subtract_background:
+        first = leftover_sky(image, bad, config, strict=False)
     level = _level(first, difference.shape)
     if score is None:
         filtering = psf if config.filter == "psf" else _gaussian(psf, config.kernel_width)
         made = matched_filter(image - level, variance, bad, filtering)
         score = difference.with_values(image=made.signal, variance=made.variance, extensions=())
-        weight = _surface(filtering.kernel.images.sum(axis=(2, 3)), difference.shape)
+        weight = np.float32(filtering.middle.sum())
     else:
         lost = score.mask.any_of(("NO_DATA", "EDGE"))
         score = score.with_values(image=np.where(lost, np.float32(np.nan), score.image - level))
@@ -200,15 +202,6 @@ def _prepared(
 def _level(background: BinnedBackground | None, shape: tuple[int, int]) -> Plane | np.float32:
     """Return the sky at every pixel."""
     return np.float32(0.0) if background is None else background.evaluate(shape)
-
-
-def _surface(sums: Floats, shape: tuple[int, int]) -> Plane | np.float32:
-    """Return the sum of the filter at every pixel."""
-    if sums.size == 1:
-        return np.float32(sums[0, 0])
-    from skytool.core.chebyshev import ChebyshevModel
-
-    return ChebyshevModel(sums, shape).image()
 
 
 def _gaussian(psf: SourcePsf, width: float) -> SourcePsf:

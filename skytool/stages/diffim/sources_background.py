@@ -23,7 +23,11 @@ _WORST_FIT = 2.0  # squared misfit of the cells per degree of freedom
 
 
 def leftover_sky(
-    image: NDArray[np.float32], bad: NDArray[np.bool_], config: SourcesConfig
+    image: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    config: SourcesConfig,
+    *,
+    strict: bool = True,
 ) -> BinnedBackground | None:
     """Return the sky of a difference.
 
@@ -35,6 +39,8 @@ def leftover_sky(
         Pixels to leave out.
     config : SourcesConfig
         Size of the cells, and order of the polynomial through them.
+    strict : bool
+        Whether a polynomial has to fit the cells; it cannot where sources are still among them.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def leftover_sky(
         approximation=Approximation(order, weighted=True),
     )
     freedom = n_cells - n_terms(order)
-    if freedom < 1:
+    if freedom < 1 or not strict:
         return fit
     model = fit.evaluate(grid.image_shape)
     rows, columns = (np.round(at).astype(np.intp) for at in (grid.y_centers, grid.x_centers))

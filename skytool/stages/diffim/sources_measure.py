@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.core.decorrelation import nodes
 from skytool.core.dipole import ImagePart, fit_dipole
 from skytool.core.source_loops import flags_in_footprints, flags_near
 from skytool.core.source_measure import (
@@ -15,7 +16,7 @@ from skytool.core.source_measure import (
     point_fluxes,
     point_positions,
 )
-from skytool.core.source_psf import SourcePsf, fitting_places
+from skytool.core.source_psf import SourcePsf, whole_image
 from skytool.core.spherical import longitude_latitude
 from skytool.core.star_stamps import cut_stamps, star_moments
 from skytool.errors import IncompatibleError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Values = dict[str, NDArray[np.generic]]
 
+_NODES = 5  # along an axis, where star images are taken
 _REACH = 1.0  # from the peak to the position [FWHM]
 _LEAST_REACH = 2.0  # [pixel]
 _MOMENT_HALF = 4.0  # half side of the stamps for moments [standard deviation of the PSF]
@@ -90,9 +92,11 @@ def source_psf(psf: Psf | None, shape: tuple[int, int], *, name: str) -> SourceP
             f"{name} has no PSF to find sources with.", hint="Attach one with skytool psf."
         )
     everywhere = psf.everywhere()
-    y, x = fitting_places(shape)
-    stamps = np.stack([everywhere.kernel_image(y=i, x=j) for i, j in zip(y, x, strict=True)])
-    return SourcePsf.fit(stamps, y=y, x=x, shape=shape).trimmed()
+    at = nodes(_NODES - 1, whole_image(shape))
+    stamps = np.stack(
+        [everywhere.kernel_image(y=y, x=x) for y, x in zip(at["y"], at["x"], strict=True)]
+    )
+    return SourcePsf.fit(stamps, **at, shape=shape).trimmed()
 
 
 def peak_places(
