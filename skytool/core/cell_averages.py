@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _PER_CELL = 8
-_PATCH = 11  # cells, beyond which none has a part in the average of another
+_ROUNDS = 5
+_PATCH = 21  # cells, beyond which none has a part in the average of another
 
 
 def averages_of_surface(
@@ -77,16 +78,23 @@ def knots_of_averages(
 
     Notes
     -----
-    The difference between the given averages and those of the surface through them is smoothed by
-    the weights 1 2 1 along both axes before it is added: it holds as much noise as signal, and
-    bends that can be told from noise are wider.
+    The difference between the given averages and those of the surface is smoothed by the weights
+    1 2 1 along both axes before it is added: of the narrowest bends it holds as much noise as
+    signal. A few rounds make it small for all that are wider.
     """
-    difference = averages - averages_of_surface(averages, grid, rule)
+    knots = np.asarray(averages, np.float64)
+    for _ in range(_ROUNDS):
+        knots = knots + _smoothed(averages - averages_of_surface(knots, grid, rule))
+    return knots
+
+
+def _smoothed(values: Floats) -> Floats:
+    """Average neighbours along both axes; beyond the edges values go on as they are there."""
     for axis in (0, 1):
         pads = [(1, 1) if i == axis else (0, 0) for i in (0, 1)]
-        lines = np.moveaxis(np.pad(difference, pads, mode="edge"), axis, 0)
-        difference = np.moveaxis(0.25 * lines[:-2] + 0.5 * lines[1:-1] + 0.25 * lines[2:], 0, axis)
-    return np.asarray(averages + difference, np.float64)
+        lines = np.moveaxis(np.pad(values, pads, mode="edge"), axis, 0)
+        values = np.moveaxis(0.25 * lines[:-2] + 0.5 * lines[1:-1] + 0.25 * lines[2:], 0, axis)
+    return values
 
 
 def noise_of_averages(rule: InterpolationRule, *, keep_averages: bool) -> float:
