@@ -114,6 +114,17 @@ _WORDS = {
     **dict.fromkeys(("SAAO", "SUTHERLAND", "SALT"), "sutherland"),
     **dict.fromkeys(("SIDING SPRING", "SKYMAPPER", "AAT", "SSO"), "siding-spring"),
 }
+# Words of INSTRUME and FILTER, of cameras that have always been at one telescope.
+_CAMERAS = {
+    "DECAM": "ctio",
+    "HYPER SUPRIME": "subaru",
+    "SUPRIMECAM": "subaru",
+    "MEGAPRIME": "cfht",
+    "OMEGACAM": "paranal",
+    "VIRCAM": "paranal",
+    "LSSTCAM": "rubin",
+    "COMCAM": "rubin",
+}
 _SHORT = 3  # letters of a word that must stand alone
 
 
@@ -216,6 +227,11 @@ def _named(header: fits.Header) -> Site | None:
         words = set(text.replace("-", " ").replace("_", " ").split())
         for word, site in _WORDS.items():
             if word in (words if len(word) <= _SHORT else text):
+                return _known(site, f"{key} = {header[key]}")
+    for key in ("INSTRUME", "FILTER"):
+        text = str(header.get(key, "")).upper()
+        for word, site in _CAMERAS.items():
+            if word in text:
                 return _known(site, f"{key} = {header[key]}")
     return None
 

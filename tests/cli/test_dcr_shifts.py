@@ -231,7 +231,7 @@ def test_the_rest_goes_on_if_asked():
         (("FILTER",), {}, "names no filter"),
         ((), {"FILTER": "NB387"}, "'NB387'"),
         (("WCS",), {}, "no celestial WCS"),
-        (("TELESCOP", "OBSERVAT", "OBS-LAT"), {}, "--site"),
+        (("TELESCOP", "OBSERVAT", "INSTRUME", "OBS-LAT"), {"FILTER": "g"}, "--site"),
     ],
     ids=["filter", "band", "wcs", "site"],
 )

@@ -34,6 +34,7 @@ REAL = {
     "isaac": ISAAC,
     "saao": SAAO,
 }
+NAMES = ("TELESCOP", "OBSERVAT", "INSTRUME", "FILTER")  # that tell the site
 
 
 def pointing_of(cards, *left_out, name="a.fits", center=None, options=None, **changed):
@@ -185,14 +186,14 @@ def test_real_headers_raise_no_doubts(name):
 
 
 def test_west_positive_longitude_is_found_by_the_zenith_distance():
-    found = pointing_of(DECAM, "TELESCOP", "OBSERVAT", "HA", "AZ")
+    found = pointing_of(DECAM, *NAMES, "HA", "AZ")
 
     assert found.sources["site"].endswith("west positive")
     assert found.elevation == pytest.approx(90 - DECAM["ZD"], abs=0.1)
 
 
 def test_west_positive_longitude_is_found_by_the_airmass_alone():
-    found = pointing_of(DECAM, "TELESCOP", "OBSERVAT", "HA", "AZ", "ZD")
+    found = pointing_of(DECAM, *NAMES, "HA", "AZ", "ZD")
 
     assert found.elevation == pytest.approx(90 - DECAM["ZD"], abs=0.1)
 
@@ -276,7 +277,7 @@ def test_nothing_is_downloaded(monkeypatch):
     ("cards", "left_out", "words"),
     [
         (DECAM, ("RA", "DEC"), "without RA and DEC or a WCS"),
-        (HSC, ("TELESCOP",), "without the site"),
+        (HSC, NAMES, "without the site"),
         ({"RA": 10.0, "DEC": 5.0, "TELESCOP": "Subaru"}, (), "the time of the exposure"),
         ({"RA": 10.0, "DEC": 5.0, "OBS-LAT": 5.0, "MJD-AVG": 6e4}, (), "the longitude"),
         ({**SAAO, "TELALT": 50.0}, ("MJD-OBS", "UT", "ST"), "the time of the exposure"),

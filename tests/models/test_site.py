@@ -27,9 +27,22 @@ from tests.models.headers import CFHT, DECAM, HSC, RUBIN, SAAO, header
         ),
         ({"LATITUDE": 19.825, "LONGITUD": 204.531}, 19.825, -155.469, None),
         ({"OBSGEO-B": 28.76, "OBSGEO-L": -17.88, "OBSGEO-H": 2330.0}, 28.76, -17.88, 2330.0),
+        ({"FILTER": "i DECam SDSS c0003 7835.0 1470.0"}, -30.16606, -70.81489, 2215.0),
         ({"OBS-LAT": -30.2, "TELESCOP": "Blanco"}, -30.2, -70.81489, 2215.0),
     ],
-    ids=["decam", "subaru", "cfht", "rubin", "saao", "eso", "kpno", "to 360", "obsgeo", "half"],
+    ids=[
+        "decam",
+        "subaru",
+        "cfht",
+        "rubin",
+        "saao",
+        "eso",
+        "kpno",
+        "to 360",
+        "obsgeo",
+        "filter",
+        "half",
+    ],
 )
 def test_site_is_read(cards, latitude, longitude, height):
     site = site_from_header(header(cards))
@@ -53,7 +66,8 @@ def test_longitude_of_the_other_hemisphere_is_turned_over():
     assert site.longitude < 0
     assert site.source.endswith("west positive")
     # nothing to compare with: taken as it is
-    assert site_from_header(header(DECAM, "TELESCOP", "OBSERVAT")).longitude > 0
+    names = ("TELESCOP", "OBSERVAT", "INSTRUME", "FILTER")
+    assert site_from_header(header(DECAM, *names)).longitude > 0
 
 
 @pytest.mark.parametrize(
