@@ -39,7 +39,7 @@ _MODEL_OPTIONS = (
     click.option(
         "--max-spatial-order",
         type=click.IntRange(0, 6),
-        default=3,
+        default=2,
         help="Highest degree to choose from.",
     ),
     click.option(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _GRID = 9  # points along an axis at which the error of a fit is predicted
 _MAX_LEVERAGE = 0.999
+_STARS_PER_TERM = 2  # and degree
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,6 @@ def try_orders(
     x: Floats,
     shape: tuple[int, int],
     max_order: int,
-    stars_per_term: float = 2.0,
 ) -> list[OrderTrial]:
     """Find out how well polynomials of every order predict stars that they have not seen.
 
@@ -141,8 +141,6 @@ def try_orders(
         As for `fit_field`.
     max_order : int
         Highest order to try.
-    stars_per_term : float
-        Fewest stars for each term; order 0 is tried anyhow.
 
     Returns
     -------
@@ -151,14 +149,15 @@ def try_orders(
 
     Notes
     -----
-    Leaving out one star needs no new fit: its residual grows by 1 / (1 - h) with the leverage h
+    An order is tried with two stars for each of its terms times the order: higher ones are
+    uncertain towards corners that have few stars. Leaving out one star needs no new fit: its residual grows by 1 / (1 - h) with the leverage h
     (Allen 1974).
     """
     trials = []
     edges = [np.linspace(-0.5, size - 0.5, _GRID) for size in shape]
     grid_y, grid_x = (axis.ravel() for axis in np.meshgrid(*edges, indexing="ij"))
     for order in range(max_order + 1):
-        if order and len(values) < stars_per_term * n_terms(order):
+        if len(values) < _STARS_PER_TERM * order * n_terms(order):
             break
         basis = point_basis(order, shape, y=y, x=x) / errors[:, None]
         inverse = np.linalg.pinv(basis)

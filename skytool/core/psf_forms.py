@@ -129,7 +129,8 @@ def fit_forms(
     tolerance : float
         Largest error of the form anywhere in the image that lets an order be chosen.
     first_scatter : float
-        Standard deviation of the forms about those expected; 0 if it is to be found.
+        Standard deviation of the forms of stars about those expected, among other sources; 0 if
+        nearly all are stars, and what is expected may be wrong for all of them by as much.
     least_scatter : float
         Smallest that may be found.
 
@@ -141,20 +142,27 @@ def fit_forms(
     than the error by sqrt(1 - h) at a leverage h. Within the limit, stars have weights that fall
     off with their deviation like a Cauchy distribution.
     """
-    usable = np.isfinite(forms.values).all(axis=1) & (forms.errors < _LARGEST_ERROR)
+    usable = np.isfinite(forms.values).all(axis=1)
+    certain = usable & (forms.errors < _LARGEST_ERROR)
+    usable = certain if certain.any() else usable
     values = np.where(usable[:, None], forms.values, 0.0)
     errors = np.where(usable, forms.errors, 1.0)
     field = start
     kept, leverage, scatter = usable, np.zeros(len(values)), first_scatter
     for turn in range(_ROUNDS):
         residual = values - field.at(y=y, x=x)
-        total = np.hypot(errors, scatter)
         if turn or not first_scatter:
+            if not turn:  # another model may make all stars wider, or less wide
+                residual -= np.median(residual[usable], axis=0)
             scatter, total = _errors_that_fit(residual, errors, kept, least_scatter)
+        else:
+            total = np.hypot(errors, scatter)
         deviation = np.abs(residual).max(axis=1) / total
         limit = clip * np.sqrt(np.maximum(1.0 - leverage, _LEAST_LEFT))
-        agreeing = usable & (deviation <= limit)
-        kept = agreeing if agreeing.any() else usable
+        deviates = np.where(usable, deviation / limit, np.inf)
+        # of stars half agree, whatever the limit says; of sources they may be few
+        least = float(np.quantile(deviates[usable], 0.0 if first_scatter else 0.5))
+        kept = usable & (deviates <= max(1.0, least))
         weakened = total * np.sqrt(1.0 + (deviation / _CAUCHY) ** 2)
         some = {"y": y[kept], "x": x[kept], "shape": start.shape}
         field = joined(

@@ -19,6 +19,7 @@ _MOST_FOR_DENSITY = 1500
 _HALO = 1.5  # width of the profile that stands for a neighbour over that of a star
 _HALO_BETA = 2.5
 _HALO_REACH = 12.0  # [FWHM] beyond which neighbours are not looked for
+_FEWEST_FLAT = 3
 _PILE, _BELOW_PILE = 0.97, 0.82  # over the highest value
 _PER_CELL = 8  # stars wanted in each cell when they are thinned out
 
@@ -106,32 +107,34 @@ class Surroundings:
         return highest / float(self.peaks.significance[number])
 
 
-def saturation_level(peaks: Floats) -> float | None:
+def saturation_level(highest: Floats, plateau: Floats) -> float | None:
     """Return the value at which stars are cut off, told by how many of them reach just it.
 
     Parameters
     ----------
-    peaks : ndarray of float64, shape (n,)
+    highest : ndarray of float64, shape (n,)
         Brightest pixel of every source, the sky included.
+    plateau : ndarray of float64, shape (n,)
+        A pixel beside it that reaches nearly the same value only if the source is cut off.
 
     Returns
     -------
     float or None
-        Pixels from this value on are saturated; None if brightest pixels get rarer towards the
-        highest, as those of stars do.
+        Pixels from this value on are saturated; None if there is no such value.
 
     Notes
     -----
-    The highest three per cent hold three sources or more, and three times as many as the next
-    fifteen per cent do.
+    Three sources or more reach into the highest three per cent with both pixels, and three times
+    as many have their brightest pixel there as in the fifteen per cent below.
     """
-    values = peaks[np.isfinite(peaks)]
-    top = float(values.max(initial=0.0))
+    known = np.isfinite(highest)
+    top = float(highest[known].max(initial=0.0))
     if not top > 0.0:
         return None
-    at_top = np.count_nonzero(values >= _PILE * top)
-    below = np.count_nonzero((values >= _BELOW_PILE * top) & (values < _PILE * top))
-    return _PILE * top if at_top >= 3 and at_top >= 3 * below else None
+    at_top = np.count_nonzero(highest[known] >= _PILE * top)
+    flat = np.count_nonzero(plateau[known] >= _PILE * top)
+    below = np.count_nonzero((highest[known] >= _BELOW_PILE * top) & (highest[known] < _PILE * top))
+    return _PILE * top if flat >= _FEWEST_FLAT and at_top >= 3 * below else None
 
 
 def thinned(

@@ -61,7 +61,7 @@ def psf_from_hdus(
     hdu = _named(found, extname, extver) or next((h for h in found if _is_image(h)), None)
     if hdu is None or not _is_image(hdu):
         raise InputError(f"{name} holds no PSF.")
-    where = f"{name}[{hdu.name or 0}]"
+    where = extension_name(name, hdu.name or 0)
     kind = hdu.header.get("PSFKIND")
     if kind is not None:
         check_version(hdu.header, newest=PSF_FORMAT, name=where)

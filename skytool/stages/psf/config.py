@@ -46,7 +46,7 @@ class PsfConfig:
 
     method: Method = "basis"
     spatial_order: int | None = None
-    max_spatial_order: int = 3
+    max_spatial_order: int = 2
     size: int | None = None
     oversampling: int | None = None
     grid: tuple[int, int] | None = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
+_PLATEAU = 4  # pixels of a star at the same value that tell that it is saturated
 _LEAST_NOISE = 1e-6  # of the sky over the brightest pixel
 
 
@@ -87,7 +88,9 @@ class Planes:
         """
         row, column = (np.rint(at).astype(np.intp) for at in (peaks.y, peaks.x))
         around = cut_stamps(np.where(self.bad, -np.inf, image), row, column, 1, fill=-np.inf)
-        level = saturation_level(around.max(axis=(1, 2)).astype(np.float64))
+        # of a star that is not cut off, only the very highest pixels come near the highest
+        plateau = np.sort(around.reshape(-1, 9), axis=1)[:, -_PLATEAU]
+        level = saturation_level(around.max(axis=(1, 2)).astype(np.float64), plateau)
         if level is None:
             return self, None
         high = image >= level
