@@ -82,15 +82,12 @@ class RefractionChoice:
         IncompatibleError
             If the band is not known, or not the same everywhere.
         """
-        from skytool.models.bands import Band, band_named, band_of_observation
+        from skytool.models.bands import Band, band_named, band_of_observation, camera_of
 
         if self.effective_wavelength is not None and self.bandwidth is not None:
             return Band(self.effective_wavelength, self.bandwidth)
         if self.band is not None:
-            first = exposures[0][1]
-            return band_named(
-                self.band, camera=f"{first.filter} {first.instrument} {first.telescope}"
-            )
+            return band_named(self.band, camera=camera_of(exposures[0][1]))
         bands = [(name, band_of_observation(seen, name=name)) for name, seen in exposures]
         name, band = bands[0]
         for other_name, other in bands[1:]:
@@ -170,7 +167,8 @@ _OPTIONS = (
     click.option(
         "--trust-parang",
         is_flag=True,
-        help="Take the parallactic angle of the header for the direction of the zenith.",
+        help="Take the parallactic angle of the header for the direction of the zenith, whatever "
+        "else tells it; without this it counts only where nothing else does, with a warning.",
     ),
     click.option(
         "--force",

@@ -12,6 +12,7 @@ from skytool.errors import IncompatibleError
 from skytool.models.header_values import comment_of, number_of
 
 if TYPE_CHECKING:
+    from astropy.io import fits
     from numpy.typing import NDArray
 
     from skytool.models.observation import Observation
@@ -148,7 +149,15 @@ _WITHOUT_SYSTEM = ("lsst", "johnson")
 _QUALIFIED = re.compile(r"(?P<system>[A-Za-z0-9]+)[-_ ]+(?P<letter>[A-Za-z]+)$")
 _DECAM_FILTER = re.compile(r"(?P<name>\w+) DECam .*?(?P<middle>\d{4,5}\.\d+) (?P<width>\d+\.\d+)$")
 _LONGEST_NM = 2100.0  # no camera of silicon or of HgCdTe below 2.1 microns gives more
-_WAVELENGTH_CARDS = (("EFFWAVE", "BANDWID"), ("DCRLAMBD", "DCRWIDTH"), ("WAVELEN", "BANDWID"))
+# Middle and width; or, if the third says so, shortest and longest wavelength.
+_WAVELENGTH_CARDS = (
+    ("EFFWAVE", "BANDWID", False),
+    ("DCRLAMBD", "DCRWIDTH", False),
+    ("WAVELEN", "BANDWID", False),
+    ("WLMIN", "WLMAX", True),
+    ("LAMMIN", "LAMMAX", True),
+    ("FILTERLB", "FILTERUB", True),
+)
 
 
 def known_bands() -> dict[str, Band]:
@@ -214,14 +223,9 @@ def band_of_observation(observation: Observation, *, name: str = "an exposure") 
     IncompatibleError
         If the header names no filter, or one whose wavelengths are not known.
     """
-    header = observation.header
-    for middle_key, width_key in _WAVELENGTH_CARDS:
-        middle, width = number_of(header, middle_key), number_of(header, width_key)
-        if middle is not None and width is not None and middle > 0.0:
-            angstrom = "ngstrom" in comment_of(header, middle_key) or middle > _LONGEST_NM
-            unit = 0.1 if angstrom else 1.0
-            text = f"{middle_key} and {width_key}"
-            return Band(middle * unit, width * unit, observation.band or observation.filter, text)
+    given = _band_of_cards(observation.header, observation.band or observation.filter)
+    if given is not None:
+        return given
     match = _DECAM_FILTER.match(observation.filter)
     if match:
         middle, width = float(match["middle"]) / 10.0, float(match["width"]) / 10.0
@@ -232,8 +236,25 @@ def band_of_observation(observation: Observation, *, name: str = "an exposure") 
             hint="Give --band, or --effective-wavelength and --bandwidth.",
         )
     try:
-        return band_named(
-            observation.band, camera=f"{observation.instrument} {observation.telescope}"
-        )
+        return band_named(observation.band, camera=camera_of(observation))
     except IncompatibleError as error:
         raise IncompatibleError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def camera_of(observation: Observation) -> str:
+    """Return all that a header says of the camera, for `band_named`."""
+    return f"{observation.filter} {observation.instrument} {observation.telescope}"
+
+
+def _band_of_cards(header: fits.Header, name: str) -> Band | None:
+    """Return the band whose wavelengths a header has as numbers."""
+    for first_key, second_key, limits in _WAVELENGTH_CARDS:
+        first, second = number_of(header, first_key), number_of(header, second_key)
+        if first is None or second is None or not min(first, second) > 0.0:
+            continue
+        if limits:
+            first, second = (first + second) / 2.0, second - first
+        angstrom = "ngstrom" in comment_of(header, first_key) or first > _LONGEST_NM
+        unit = 0.1 if angstrom else 1.0
+        return Band(first * unit, second * unit, name, f"{first_key} and {second_key}")
+    return None

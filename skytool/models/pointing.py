@@ -48,7 +48,7 @@ class PointingOptions:
     weather : GivenWeather
         Numbers of the weather.
     trust_parang : bool
-        Whether the parallactic angle of a header is the position angle of the zenith.
+        Whether the parallactic angle of a header counts more than what else tells the direction.
     force : bool
         Whether an airmass that contradicts the direction is only warned of.
     """

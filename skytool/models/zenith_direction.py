@@ -81,7 +81,8 @@ def zenith_of_observation(
     site_is_certain : bool
         Whether the sign of the longitude is beyond doubt.
     trust_parang : bool
-        Whether the parallactic angle of the header is the position angle of the zenith.
+        Whether the parallactic angle of the header, of which there are several conventions, counts
+        more than the rest; otherwise it does only where there is no rest.
     name : str
         What messages call the exposure.
 
@@ -100,9 +101,14 @@ def zenith_of_observation(
         site = _right_longitude(observation, site, told, place)
     computed = _computed(observation, site)
     if view is None or told is None:
-        if computed is None:
-            raise missing(name, _what_is_missing(observation, site), _hint(observation))
-        return ZenithDirection(computed, False, "time and site", site)
+        if computed is not None:
+            return ZenithDirection(computed, False, "time and site", site)
+        view = _trusted(observation, None)
+        if view is None:
+            hint = "Give --site, or go on without it by --drop-incomplete."
+            raise missing(name, _what_is_missing(observation, site), hint)
+        note = f"only {view.source} say where it points, the angle taken from north through east"
+        return ZenithDirection(_zenith_of(view, ra, dec), True, view.source, site, note)
     if computed is None or view.source.startswith("BORE-ALT") or trust_parang:
         return ZenithDirection(told, True, view.source, site)
     apart = _degrees(told, computed)
@@ -187,14 +193,6 @@ def _what_is_missing(observation: Observation, site: Site | None) -> str:
     if observation.mjd_mid is None:
         parts.append("the time of the exposure (or altitude and azimuth, or the hour angle)")
     return " and ".join(parts)
-
-
-def _hint(observation: Observation) -> str:
-    """Return what to do about a missing direction."""
-    angle = trusted_parallactic_angle(observation.header)
-    if angle is None:
-        return "Give --site, or go on without it by --drop-incomplete."
-    return f"If {angle.source} is the position angle of the zenith, give --trust-parang."
 
 
 def _degrees(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

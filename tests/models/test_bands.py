@@ -80,9 +80,22 @@ def test_unknown_band_is_refused(name):
         (CFHT, "lsst-i", 754.5, 127.0),
         ({"FILTER": "g", "EFFWAVE": 476.31, "BANDWID": 147.0}, "g", 476.31, 147.0),
         ({"FILTER": "g", "WAVELEN": 4763.1, "BANDWID": 1470.0}, "g", 476.31, 147.0),
+        ({"FILTER": "g", "WLMIN": 402.6, "WLMAX": 550.1}, "g", 476.35, 147.5),
+        ({"FILTER": "g", "FILTERLB": 4140.0, "FILTERUB": 5590.0}, "g", 486.5, 145.0),
         ({"FILTER": "g", "WAVELEN": 4763.1}, "lsst-g", 478.5, 147.0),
     ],
-    ids=["decam", "decam g", "hsc", "rubin", "cfht", "nm", "angstrom", "half"],
+    ids=[
+        "decam",
+        "decam g",
+        "hsc",
+        "rubin",
+        "cfht",
+        "nm",
+        "angstrom",
+        "limits",
+        "limits in angstrom",
+        "half",
+    ],
 )
 def test_band_of_a_header_is_found(cards, name, middle, width):
     band = band_of(cards)

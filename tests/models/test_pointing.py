@@ -332,14 +332,31 @@ def test_high_airmass_is_noted_or_refused(altitude, outcome):
         assert bool(pointing_of(cards).notes) == bool(outcome)
 
 
-def test_parallactic_angle_is_taken_only_if_trusted():
+def test_parallactic_angle_counts_if_trusted_or_alone():
     cards = {"RA": 10.0, "DEC": 5.0, "AIRMASS": 1.5, "PARANG": 77.0}
-    with pytest.raises(IncompatibleError, match=r"If PARANG is .*, give --trust-parang"):
-        pointing_of(cards)
-    found = pointing_of(cards, options=PointingOptions(trust_parang=True))
+    alone = pointing_of(cards)
+    trusted = pointing_of(cards, options=PointingOptions(trust_parang=True))
 
-    assert found.parallactic_angle == pytest.approx(77.0)
-    assert found.airmass == pytest.approx(1.5)
+    for found in (alone, trusted):
+        assert found.parallactic_angle == pytest.approx(77.0)
+        assert found.airmass == pytest.approx(1.5)
+    assert alone.notes[0].startswith("only AIRMASS, PARANG say")
+    assert trusted.notes == ()
+
+
+def test_parallactic_angle_does_not_count_beside_others():
+    plain = pointing_of(DECAM)
+    odd = pointing_of(DECAM, PARANG=77.0)
+    trusted = pointing_of(DECAM, PARANG=77.0, options=PointingOptions(trust_parang=True))
+
+    assert odd.parallactic_angle == plain.parallactic_angle
+    assert odd.notes == ()
+    assert trusted.parallactic_angle == pytest.approx(77.0)
+
+
+def test_parallactic_angle_without_elevation_is_not_enough():
+    with pytest.raises(IncompatibleError, match="does not say where the zenith was"):
+        pointing_of({"RA": 10.0, "DEC": 5.0, "PARANG": 77.0})
 
 
 def test_one_message_names_all_exposures_that_cannot_be_used():
