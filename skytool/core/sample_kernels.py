@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.compiled import compiled
+from skytool.core.compiled import compiled, compiled_in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,8 @@ MOMENTS, QUARTILES, CLIPPED, MODE, BIWEIGHT = range(5)
 
 SCRATCH_SIZE = 64
 _SORTED_DIRECTLY = 16
+_BINS = 256
+_MANY = 1024  # values, from which on a histogram finds quartiles faster than partitions do
 
 
 @compiled
@@ -111,6 +113,70 @@ def quantile(
     return value
 
 
+@compiled_in_order  # a bin must not depend on where in the loop a value stands
+def _put_in_bins(
+    values: NDArray[Any],
+    n: int,
+    low: float,
+    scale: float,
+    bins: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+) -> None:
+    """Count the first `n` values in bins, in which no value is smaller than one of a bin before."""
+    for i in range(n):
+        place = (float(values[i]) - low) * scale
+        bins[i] = np.uint8(min(max(place, 0.0), _BINS - 1.0))
+        counts[bins[i]] += 1
+
+
+@compiled
+def _quartiles(
+    values: NDArray[Any], n: int, scratch: NDArray[Any], row: NDArray[np.float64]
+) -> None:
+    """Fill in the quartiles of many values: only those in the bins that hold one are sorted."""
+    step = n // (SCRATCH_SIZE - 1)
+    for i in range(SCRATCH_SIZE - 1):
+        scratch[i] = values[i * step + step // 2]
+    insertion_sort(scratch, 0, SCRATCH_SIZE - 1)
+    low = float(scratch[0])
+    width = float(scratch[SCRATCH_SIZE - 2]) - low
+    scale = _BINS / width if width > 0.0 else 0.0
+    bins = np.empty(n, np.uint8)
+    counts = np.zeros(_BINS, np.int64)
+    _put_in_bins(values, n, low, scale if scale < np.inf else 0.0, bins, counts)
+    wanted = np.zeros(_BINS, np.bool_)
+    skipped = np.zeros(3, np.int64)
+    for quarter in range(3):
+        k = int(0.25 * (quarter + 1) * (n - 1))
+        below = 0
+        for b in range(_BINS):
+            first = below
+            below += counts[b]
+            if counts[b] and first <= min(k + 1, n - 1) and k < below:
+                wanted[b] = True
+    for quarter in range(3):
+        k = int(0.25 * (quarter + 1) * (n - 1))
+        below = 0
+        for b in range(_BINS):
+            below += counts[b]
+            if k < below:
+                break
+            if not wanted[b]:
+                skipped[quarter] += counts[b]
+    size = 0
+    for b in range(_BINS):
+        size += counts[b] if wanted[b] else 0
+    kept = np.empty(size, values.dtype)
+    j = 0
+    for i in range(n):
+        if wanted[bins[i]]:
+            kept[j] = values[i]
+            j += 1
+    for quarter, field in ((0, Q25), (1, MEDIAN), (2, Q75)):
+        position = 0.25 * (quarter + 1) * (n - 1) - skipped[quarter]
+        row[field] = quantile(kept, 0, size, position, scratch)
+
+
 @compiled
 def median_of(values: NDArray[Any], n: int, scratch: NDArray[Any]) -> float:
     """Return the median of the first `n` values, reordering them."""
@@ -143,6 +209,22 @@ def moments_between(
     # Rounding can make the difference negative where all values are equal.
     variance = max((squares - total * mean) / (count - 1.0), 0.0)
     return count, origin + mean, variance
+
+
+@compiled
+def _moments(values: NDArray[Any], n: int, row: NDArray[np.float64]) -> None:
+    """Fill in mean and sample variance of the first `n` values; the latter is NaN for one."""
+    origin = np.float64(values[0])
+    total = 0.0
+    squares = 0.0
+    for i in range(n):
+        difference = np.float64(values[i]) - origin
+        total += difference
+        squares += difference * difference
+    row[MEAN] = origin + total / n
+    if n > 1:
+        # Rounding can make the difference negative where all values are equal.
+        row[VARIANCE] = max((squares - total * total / n) / (n - 1.0), 0.0)
 
 
 @compiled
@@ -218,6 +300,21 @@ def _biweight(values: NDArray[Any], n: int, row: NDArray[Any], scratch: NDArray[
 
 
 @compiled
+def _few_quartiles(
+    values: NDArray[Any], n: int, scratch: NDArray[Any], row: NDArray[np.float64]
+) -> None:
+    """Fill in the quartiles of a few values, which are reordered."""
+    middle = (n - 1) // 2
+    row[MEDIAN] = quantile(values, 0, n, 0.5 * (n - 1), scratch)
+    if n < 4:  # the quartiles lie next to the median: no half to search
+        row[Q25] = quantile(values, 0, n, 0.25 * (n - 1), scratch)
+        row[Q75] = quantile(values, 0, n, 0.75 * (n - 1), scratch)
+    else:
+        row[Q25] = quantile(values, 0, middle + 1, 0.25 * (n - 1), scratch)
+        row[Q75] = quantile(values, middle, n, 0.75 * (n - 1), scratch)
+
+
+@compiled
 def describe(
     values: NDArray[Any],
     n: int,
@@ -233,20 +330,16 @@ def describe(
     row[CLIP_COUNT] = 0.0
     if n == 0:
         return
-    _, row[MEAN], row[VARIANCE] = moments_between(values, n, -np.inf, np.inf, float(values[0]))
+    _moments(values, n, row)
     row[CLIP_COUNT] = n
     row[LOW] = -np.inf
     row[HIGH] = np.inf
     if level < QUARTILES:
         return
-    middle = (n - 1) // 2
-    row[MEDIAN] = quantile(values, 0, n, 0.5 * (n - 1), scratch)
-    if n < 4:  # the quartiles lie next to the median: no half to search
-        row[Q25] = quantile(values, 0, n, 0.25 * (n - 1), scratch)
-        row[Q75] = quantile(values, 0, n, 0.75 * (n - 1), scratch)
+    if n < _MANY:
+        _few_quartiles(values, n, scratch, row)
     else:
-        row[Q25] = quantile(values, 0, middle + 1, 0.25 * (n - 1), scratch)
-        row[Q75] = quantile(values, middle, n, 0.75 * (n - 1), scratch)
+        _quartiles(values, n, scratch, row)
     if level == BIWEIGHT:
         _biweight(values, n, row, scratch)
     elif level >= CLIPPED:

@@ -103,6 +103,31 @@ def test_statistics_follow_a_change_of_scale_and_origin(values, factor, origin):
         assert after.std == pytest.approx(factor * before.std, abs=1e3 * tolerance)
 
 
+MANY = {
+    "normal": lambda rng, n: rng.normal(0, 1, n),
+    "equal": lambda _, n: np.full(n, 3.3),
+    "few different": lambda rng, n: rng.integers(0, 3, n) * 1.0,
+    "far outliers": lambda rng, n: rng.standard_cauchy(n),
+    "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.9, 0, rng.normal(0, 1e30, n)),
+    "small steps": lambda rng, n: 1e7 + rng.normal(0, 1e-3, n),
+    "sorted and tiny": lambda rng, n: np.sort(rng.exponential(1e-40, n)),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+@pytest.mark.parametrize("n", [1023, 1024, 1025, 20000])
+def test_quartiles_of_many_values_are_exact(rng, kind, n):
+    for dtype in (np.float32, np.float64):
+        values = MANY[kind](rng, n).astype(dtype)
+        found = sample_statistics(values)
+
+        np.testing.assert_allclose(
+            (found.q25, found.median, found.q75),
+            np.percentile(values.astype(np.float64), (25, 50, 75)),
+            rtol=1e-13,
+        )
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", np.int16])
 def test_large_samples_of_any_number_type_are_described(rng, dtype):
     values = rng.normal(200, 12, 20_000).astype(dtype)

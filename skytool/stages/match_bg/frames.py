@@ -10,6 +10,9 @@ import numpy as np
 
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError
+
+# What is imported while pixels are in memory may keep them there, in the traces of exceptions.
+from skytool.models.geometry import source_positions
 from skytool.models.keywords import is_wcs_keyword
 
 if TYPE_CHECKING:
@@ -151,8 +154,6 @@ def _compare(first: Placed, wcs: WCS | None, other: Placed, like: str) -> None:
 
 def _shift(first: WCS, other: WCS, *, y: Floats, x: Floats) -> Floats:
     """Return where pixels of the other one lie in the first, less where they are, ``(2, n)``."""
-    from skytool.models.geometry import source_positions
-
     u, v = source_positions(other, first)(x, y)
     return np.array([v - y, u - x])
 

@@ -195,12 +195,12 @@ class Match:
             yield self._held
             return
         for piece in self.pieces:
+            # Of the reference less than all planes stays: it is read before the others are there.
+            references = self.reference.at(piece.window)
             exposure = piece.read()
             step = self.reference.step
             prepared = prepare(exposure, piece.window, self.config, scale=self.scale, step=step)
-            found = difference(
-                prepared, self.reference.at(piece.window), correction=self.reference.correction
-            )
+            found = difference(prepared, references, correction=self.reference.correction)
             del prepared
             if len(self.pieces) == 1:
                 self._held = exposure, found
