@@ -318,11 +318,12 @@ def _records(task: ConvertTask) -> list[InputRecord]:
 
 
 def _is_current(unit: Unit[ConvertTask]) -> bool:
-    """Return whether a product was made from the input and settings in force."""
+    """Return whether all products were made from the input and settings in force."""
     from skytool.io.fits import opened
 
-    made_by = []
+    wanted = _fingerprint(unit.task)
     for path in unit.outputs:
         with opened(path, verify=True) as hdus:
-            made_by.append(hdus[0].header.get("SKYPRINT"))
-    return made_by[0] == _fingerprint(unit.task)
+            if hdus[0].header.get("SKYPRINT") != wanted:
+                return False
+    return True

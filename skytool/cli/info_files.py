@@ -26,7 +26,7 @@ def describe_files(inputs: Sequence[str], *, reading: ReadOptions, run: RunOptio
     """
     from skytool.cli.info_text import as_text
 
-    with Reporter(STAGE, (), run=run, total=len(inputs)) as report:
+    with Reporter(STAGE, (), run=run, total=len(inputs), at_once=False) as report:
         _check_report(run, inputs)
         printed = False
         for place, name in enumerate(inputs):

@@ -47,15 +47,24 @@ class Reporter:
         How the command runs.
     total : int
         How many units of work there are; a progress bar needs more than one.
+    at_once : bool
+        Whether a failure is said when it happens, besides in the end.
     """
 
     def __init__(
-        self, stage: str, columns: Sequence[str], *, run: RunOptions, total: int = 0
+        self,
+        stage: str,
+        columns: Sequence[str],
+        *,
+        run: RunOptions,
+        total: int = 0,
+        at_once: bool = True,
     ) -> None:
         self.stage = stage
         self.columns = tuple(columns)
         self.run = run
         self.total = total
+        self.at_once = at_once
         self._lines: list[str] = []
         self._failures: list[tuple[int, str, BaseException]] = []
         self._headed = False
@@ -90,8 +99,8 @@ class Reporter:
     ) -> None:
         """Report one output.
 
-        A planned one has its inputs in the row instead of numbers; one that went to standard
-        output has no row.
+        A planned one has its inputs in the row instead of numbers, one in use again the word
+        ``reused``; one that went to standard output has no row.
 
         Parameters
         ----------
@@ -118,6 +127,9 @@ class Reporter:
             return
         if status == "planned":
             click.echo("\t".join([str(path), *inputs]))
+            return
+        if status == "reused":
+            click.echo(f"{path}\treused")
             return
         if not self._headed:
             self._headed = True
@@ -149,7 +161,7 @@ class Reporter:
                 "facts": {key: _plain(value) for key, value in _facts(error).items()},
             }
         )
-        if not self.run.keep_going:  # then it is raised, and said once
+        if not (self.run.keep_going and self.at_once):  # it is raised, or listed in the end
             return
         known = _exit_code(error) != 1 and not logs.show_tracebacks()
         _log.error("%s", _named(name, error), exc_info=None if known else error)

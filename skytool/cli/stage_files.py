@@ -271,7 +271,8 @@ def _write_depfile(
 
     rules, every = [], {}
     for unit in units:
-        read = dict.fromkeys(str(FileSpec.parse(text).path) for text in (*unit.inputs, *shared))
+        specs = [FileSpec.parse(text) for text in (*unit.inputs, *shared)]
+        read = dict.fromkeys(str(spec.path) for spec in specs if not spec.is_standard_stream)
         every.update(read)
         if not unit.outputs:
             continue

@@ -13,7 +13,7 @@ from skytool.io.fits import opened
 from skytool.models.exposure import Exposure
 from skytool.models.exposure_hdus import PLANE_NAMES
 from skytool.models.mask import Mask
-from skytool.models.pixels import damage_errors
+from skytool.models.pixels import damage_errors, extension_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +109,7 @@ def _section(hdus: fits.HDUList, source: ExposureSource, start: int, stop: int) 
         pixels, flags, squares = (hdu.section[start:stop] for hdu in (image, mask, variance))
     return Exposure(
         image=np.asarray(pixels, dtype=np.float32),
-        mask=Mask.from_array(flags, mask.header, name=f"{source.name}[MASK]"),
+        mask=Mask.from_array(flags, mask.header, name=extension_name(source.name, "MASK")),
         variance=np.asarray(squares, dtype=np.float32),
         name=source.name,
     )

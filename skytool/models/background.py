@@ -25,6 +25,7 @@ from skytool.models.background_layers import (
 )
 from skytool.models.exposure import Origin
 from skytool.models.keywords import set_card
+from skytool.models.pixels import extension_name
 from skytool.models.versions import check_version
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _layer(hdu: Hdu, hdus: list[Hdu], name: str) -> BackgroundLayer:
     """Return the layer that an extension BKG holds."""
     header = hdu.header
     version = hdu.ver or 1
-    where = f"{name}[BKG,{version}]"
+    where = extension_name(name, f"BKG,{version}")
     check_version(header, newest=BACKGROUND_FORMAT, name=where)
     kind = header.get("SKYMODEL")
     try:

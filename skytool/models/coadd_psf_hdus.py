@@ -36,6 +36,7 @@ from skytool.errors import InputError
 from skytool.models.coadd_psf import CoaddPsf
 from skytool.models.exposure import Origin
 from skytool.models.keywords import set_card
+from skytool.models.pixels import extension_name
 from skytool.models.psf_base import PSF_FORMAT
 from skytool.models.psf_input import PsfInput, Shift
 from skytool.models.tables import TableColumn, table_columns, table_hdu
@@ -139,7 +140,7 @@ def coadd_psf_from_hdus(
     InputError
         If a part is missing or damaged, or was stored by a newer version of the program.
     """
-    where = f"{name}[{table.name}]"
+    where = extension_name(name, table.name)
     check_version(table.header, newest=PSF_FORMAT, name=where)
     columns = table_columns(table, name=name, required=_REQUIRED)
     parts: dict[int, list[Hdu]] = {}

@@ -19,6 +19,7 @@ from skytool.models.mask import Mask
 from skytool.models.pixels import (
     agreeing_planes,
     damage_errors,
+    extension_name,
     flag_unexplained,
     image_array,
     integer_array,
@@ -165,13 +166,13 @@ def from_hdus(hdus: fits.HDUList, *, name: str, planes_only: bool = False) -> Ex
     """
     check_format(hdus[0].header, name=name)
     image_hdu, mask_hdu, variance_hdu = (_named(hdus, plane, name) for plane in PLANE_NAMES)
-    image = image_array(image_hdu, name=f"{name}[IMAGE]")
-    flags = integer_array(mask_hdu, name=f"{name}[MASK]")
-    variance = image_array(variance_hdu, name=f"{name}[VARIANCE]")
+    image = image_array(image_hdu, name=extension_name(name, "IMAGE"))
+    flags = integer_array(mask_hdu, name=extension_name(name, "MASK"))
+    variance = image_array(variance_hdu, name=extension_name(name, "VARIANCE"))
     if not image.shape == flags.shape == variance.shape:
         shapes = ", ".join(" x ".join(map(str, a.shape)) for a in (image, flags, variance))
         raise InputError(f"{name}: IMAGE, MASK and VARIANCE differ in shape: {shapes}.")
-    mask = Mask.from_array(flags, mask_hdu.header, name=f"{name}[MASK]")
+    mask = Mask.from_array(flags, mask_hdu.header, name=extension_name(name, "MASK"))
     image, mask, variance = agreeing_planes(
         image, flag_unexplained(image, mask), variance, name=name
     )

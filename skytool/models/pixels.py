@@ -22,6 +22,12 @@ Plane = TypeVar("Plane", bound="NDArray[Any]")
 _ROWS = 256  # rows that are compared at once
 
 
+def extension_name(name: str, label: str | int) -> str:
+    """Return what messages call an extension of a file, of which another one may be named."""
+    file = name.rpartition("[")[0] if name.endswith("]") else name
+    return f"{file}[{label}]"
+
+
 @contextmanager
 def damage_errors(called: str) -> Iterator[None]:
     """Turn whatever astropy raises for bytes it cannot take apart into an `InputError`.

@@ -8,6 +8,7 @@ import numpy as np
 
 from skytool.errors import InputError
 from skytool.models.exposure import Origin
+from skytool.models.pixels import extension_name
 from skytool.models.psf_analytic import AnalyticPsf
 from skytool.models.psf_base import PSF_FORMAT, Psf
 from skytool.models.psf_psfex import is_psfex, psf_from_psfex

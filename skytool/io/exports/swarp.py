@@ -47,6 +47,7 @@ def write(
     header = _known_to_swarp(exposure)
     weight_header = header.copy()
     weight_header.remove("BUNIT", ignore_missing=True)
+    weight_header.extend(notes)
     header.extend(observation_header(exposure, notes))
     image_path, weight_path = paths(output)
     write_foreign(

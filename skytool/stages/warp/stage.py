@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.errors import AlgorithmError, NothingToDoError, SkytoolError
+from skytool.errors import NothingToDoError, SkytoolError
 from skytool.models.celestial import ARCSEC, pixel_scale
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
@@ -16,6 +16,7 @@ from skytool.models.photometry import PhotometricCalibration, calibration_from_h
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
+from skytool.stages.warp.rescale import rescaled
 from skytool.stages.warp.resampling import warp_detector
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from skytool.stages.warp.prepare import FluxUnit
 
 _PIXEL_AREAS = ("PIXAR_SR", "PIXAR_A2")
-_NO_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
+_MOST_NAMES = 3
 
 
 class Detector(NamedTuple):
@@ -227,7 +228,7 @@ def warp_and_match_visit(
         )
         del prepared, warped  # before the next detector is read
     if visit is None or not any(report.good_pixels for report in reports):
-        raise NothingToDoError(f"no exposure gives a value to any pixel of {grid.name}.")
+        raise _nothing(reports, grid)
     return visit.result(grid, tuple(reports))
 
 
@@ -311,7 +312,7 @@ class _Visit:
             correlation=_mean(self.correlations),
         )
         if self.scale_variance:
-            direct = _rescaled(direct)
+            direct = rescaled(direct)
         if self.matched is None:
             return VisitWarps(direct)
         try:
@@ -333,7 +334,7 @@ class _Visit:
             noise=pixels.noise,
             correlation=_mean(self.matched.correlations),
         )
-        return VisitWarps(direct, _rescaled(result) if self.scale_variance else result)
+        return VisitWarps(direct, rescaled(result) if self.scale_variance else result)
 
     def _exposure(self, grid: TargetGrid, pixels: Mosaic, psf: Psf | None) -> Exposure:
         header, calibration = self.header, None
@@ -357,21 +358,16 @@ class _Visit:
         )
 
 
-def _rescaled(result: WarpResult) -> WarpResult:
-    """Return a warp whose variance is that of the scatter of its sky."""
-    from skytool.core.variance_scale import variance_scale
-
-    exposure, noise = result.exposure, result.noise
-    bad = exposure.mask.any_of(_NO_SKY)
-    try:
-        scale = variance_scale(exposure.image, exposure.variance, bad)
-    except AlgorithmError as error:
-        reason = error.message.rstrip(".")
-        raise AlgorithmError(f"the variance of the warp cannot be scaled: {reason}.") from error
-    if noise is not None:
-        noise = noise * np.float32(np.sqrt(scale))
-    exposure = exposure.with_values(variance=exposure.variance * np.float32(scale))
-    return replace(result, exposure=exposure, noise=noise, variance_scale=scale)
+def _nothing(reports: list[DetectorReport], grid: TargetGrid) -> NothingToDoError:
+    """Return what to say of a warp without any value."""
+    names = ", ".join(report.name for report in reports[:_MOST_NAMES]) or "no exposure"
+    if len(reports) > _MOST_NAMES:
+        names += f" and {len(reports) - _MOST_NAMES} more"
+    if reports and all(report.filled == 1.0 for report in reports):
+        have = "has" if len(reports) == 1 else "have"
+        return NothingToDoError(f"{names} {have} no usable pixel.")
+    give = "gives" if len(reports) <= 1 else "give"
+    return NothingToDoError(f"{names} {give} no value to any pixel of {grid.name}.")
 
 
 def _mean(parts: list[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation | None:
