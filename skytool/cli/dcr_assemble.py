@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skytool.cli.config import StageCommand, settings_of
-from skytool.cli.dcr_assemble_options import COMMON, LSQ
+from skytool.cli.dcr_assemble_options import COMMON, ITERATIVE, LSQ
 from skytool.cli.dcr_options import refraction_options
 from skytool.cli.options import (
     common_options,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @with_options(COMMON)
 @refraction_options
 @with_options(LSQ)
+@with_options(ITERATIVE)
 @reading_options
 @common_options
 @click.pass_context

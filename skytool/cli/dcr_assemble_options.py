@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from skytool.cli.options import INPUT, PLANES
 from skytool.cli.param_types import CommaList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _AT_LEAST_ZERO = click.FloatRange(min=0)
@@ -127,4 +132,88 @@ LSQ = (
         default=50,
         help="lsq: steps at most, each time weights are new.",
     ),
+)
+
+
+def _switch(name: str, *, default: bool, text: str) -> Callable[[Any], Any]:
+    return click.option(f"--{name}/--no-{name}", default=default, help=f"iterative: {text}")
+
+
+ITERATIVE = (
+    click.option(
+        "--max-num-iter",
+        type=click.IntRange(min=0),
+        help="iterative: steps at most; by default three times the number of subfilters.",
+    ),
+    click.option(
+        "--min-num-iter",
+        type=click.IntRange(min=0),
+        help="iterative: steps at least; by default the number of subfilters.",
+    ),
+    click.option(
+        "--convergence-threshold",
+        type=_AT_LEAST_ZERO,
+        default=0.001,
+        help="iterative: relative change of the convergence that ends it.",
+    ),
+    _switch("use-convergence", default=True, text="end before the most steps, if it converges."),
+    click.option(
+        "--base-gain",
+        type=_POSITIVE,
+        help="iterative: smallest weight of a step; by default 1 / (subfilters - 1).",
+    ),
+    _switch("use-progressive-gain", default=True, text="let the weight of steps grow."),
+    _switch("do-airmass-weight", default=False, text="let residuals count by airmass."),
+    _switch("use-model-weights", default=True, text="keep subfilters alike away from sources."),
+    click.option(
+        "--model-weights-width",
+        type=_AT_LEAST_ZERO,
+        default=3.0,
+        help="iterative: smoothing of the area of sources for that [pixel].",
+    ),
+    _switch("split-subfilters", default=True, text="move the halves of a subfilter apart."),
+    click.option(
+        "--split-threshold",
+        type=_AT_LEAST_ZERO,
+        default=0.0,
+        help="iterative: difference of their shifts from which on [pixel].",
+    ),
+    click.option(
+        "--regularize-model-iterations",
+        type=_AT_LEAST_ZERO,
+        default=2.0,
+        help="iterative: largest ratio of an image to that of the step before; 0: any.",
+    ),
+    click.option(
+        "--regularize-model-frequency",
+        type=_AT_LEAST_ZERO,
+        default=0.0,
+        help="iterative: largest ratio of subfilters; 0: any.",
+    ),
+    click.option(
+        "--regularization-width",
+        type=click.IntRange(min=0),
+        default=2,
+        help="iterative: radius of the smallest area that is limited so [pixel].",
+    ),
+    click.option(
+        "--convergence-mask-planes",
+        type=PLANES,
+        default="DETECTED",
+        help="iterative: planes of sources; where none is set, sources are found.",
+    ),
+    click.option(
+        "--image-interp-order",
+        type=click.IntRange(0, 5),
+        default=3,
+        help="iterative: degree of the splines that shift images.",
+    ),
+    click.option(
+        "--accelerate-model",
+        type=click.FloatRange(min=1),
+        default=1.0,
+        help="iterative: factor on the differences between subfilters.",
+    ),
+    _switch("keep-best", default=True, text="go back to the best solution if it diverges."),
+    _switch("keep-negative", default=True, text="limit negative values by their own size."),
 )

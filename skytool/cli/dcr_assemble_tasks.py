@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skytool.stages.coadd.inputs import CoaddUnit
     from skytool.stages.dcr.config import DcrConfig
     from skytool.stages.dcr.inputs import DcrInput, TileInput
+    from skytool.stages.dcr.iterative import StartingSky
     from skytool.stages.dcr.result import DcrResult, TileResult
     from skytool.stages.dcr.tiles import RefractionSetting, Tile
 
@@ -44,6 +45,8 @@ class TileTask:
         Brightest pixel of the whole sky [common unit].
     bits : mapping of str to int
         Numbers of the mask planes of the result.
+    sky : StartingSky or None
+        What steps begin with.
     """
 
     name: str
@@ -54,6 +57,7 @@ class TileTask:
     n_subfilters: int
     peak: float
     bits: Mapping[str, int]
+    sky: StartingSky | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +184,15 @@ def _tile_tasks(
         size=task.config.subregion_size,
         border=task.config.border,
     )
+    airmasses = [pointing.airmass for pointing in task.pointings]
+    sky = _starting_sky(task, survey) if task.config.solver == "iterative" else None
     return [
         TileTask(
             name=f"piece {number} of {len(tiles)} of {task.output}",
             sources=task.sources,
             tile=tile,
-            inputs=tile_inputs(survey.inputs, survey.unit, tile),
+            inputs=tile_inputs(survey.inputs, survey.unit, tile, airmasses),
+            sky=None if sky is None else sky.piece(tile),
             config=task.config,
             n_subfilters=n_subfilters,
             peak=peak,
@@ -195,12 +202,32 @@ def _tile_tasks(
     ]
 
 
+def _starting_sky(task: AssembleTask, survey: Survey) -> StartingSky:
+    """Return the template, or the mean of the exposures."""
+    from skytool.stages.dcr.inputs import mean_exposure, scale_of_template
+    from skytool.stages.dcr.iterative import StartingSky
+
+    if task.template is None:
+        template = mean_exposure(
+            (source.read() for source in task.sources),
+            survey.inputs,
+            survey.unit,
+            task.config.bad_planes,
+        )
+        return StartingSky.of_template(template, 1.0, task.config)
+    template = task.template.read()
+    return StartingSky.of_template(template, scale_of_template(template, survey.unit), task.config)
+
+
 def solve_piece(task: TileTask) -> TileResult:
     """Read what belongs to a piece and solve for it."""
     from skytool.io.rows import exposure_rows
+    from skytool.stages.dcr.iterative import step_tile
     from skytool.stages.dcr.lsq import solve_tile
 
     with exposure_rows(task.sources) as rows:
+        if task.sky is not None:
+            return step_tile(task.tile, task.inputs, rows, task.sky, task.config, bits=task.bits)
         return solve_tile(
             task.tile,
             task.inputs,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skytool.cli.config import Setting
     from skytool.cli.dcr_options import RefractionChoice
     from skytool.cli.options import RunOptions
+    from skytool.core.dcr_iterate import IterativeRule
     from skytool.core.refraction import Variant
     from skytool.io.sources import ExposureSource, ReadOptions
     from skytool.models.bands import Band
@@ -187,9 +188,27 @@ def config_of(settings: dict[str, Any]) -> DcrConfig:
             robust_rounds=settings["robust_rounds"],
             psf_aware=settings["psf_aware"],
         ),
+        iterative=_iterative_rule(settings),
+        iterative_planes=parse_planes(",".join(settings["convergence_mask_planes"])),
         subregion_size=settings["subregion_size"][::-1],
         border=settings["border"],
     )
+
+
+def _iterative_rule(settings: dict[str, Any]) -> IterativeRule:
+    """Return how steps are made: every field is an option of its name."""
+    from dataclasses import fields
+
+    from skytool.core.dcr_iterate import IterativeRule
+
+    names = {field.name for field in fields(IterativeRule)} & set(settings)
+    rule = IterativeRule(**{name: settings[name] for name in names})
+    if rule.regularize_model_frequency > 0 and rule.regularization_width == 0:
+        raise click.UsageError(
+            "--regularize-model-frequency needs a --regularization-width of 1 or more.",
+            click.get_current_context(silent=True),
+        )
+    return rule
 
 
 def _template(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skytool.core.dcr_iterate import IterativeRule
 from skytool.core.dcr_region import LsqRule
 
 Solver = Literal["lsq", "iterative"]
@@ -27,6 +28,10 @@ class DcrConfig:
         Planes of pixels that do not count.
     lsq : LsqRule
         How the direct solution is found.
+    iterative : IterativeRule
+        How steps are made.
+    iterative_planes : tuple of str
+        Planes of sources, on which the steps are judged and subfilters may differ.
     subregion_size : (int, int)
         Largest shape ``(ny, nx)`` that is solved for at once [pixel].
     border : int
@@ -37,5 +42,7 @@ class DcrConfig:
     num_subfilters: int | None = 3
     bad_planes: tuple[str, ...] = BAD_PLANES
     lsq: LsqRule = field(default_factory=LsqRule)
+    iterative: IterativeRule = field(default_factory=IterativeRule)
+    iterative_planes: tuple[str, ...] = ("DETECTED",)
     subregion_size: tuple[int, int] = (1000, 1000)
     border: int = 24

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.dcr_region import RegionExposure
-from skytool.errors import AlgorithmError
+from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.models.coadd_psf import merged_psf
+from skytool.models.exposure import Exposure
+from skytool.models.mask import Mask
 from skytool.stages.coadd import CoaddConfig, CoaddInput
 from skytool.stages.coadd.inputs import common_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from skytool.models.exposure import Exposure
     from skytool.models.psf import Psf
     from skytool.stages.coadd.inputs import CoaddUnit
     from skytool.stages.dcr.tiles import Tile
@@ -94,22 +95,27 @@ class TileInput:
         Inverse of the typical variance in these units.
     star : ndarray of float64, shape (h, w), or None
         PSF in the middle of the piece.
+    airmass : float
+        Its airmass.
     """
 
     scale: float
     weight: float
     star: NDArray[np.float64] | None
+    airmass: float
 
 
-def tile_inputs(inputs: Sequence[DcrInput], unit: CoaddUnit, tile: Tile) -> tuple[TileInput, ...]:
+def tile_inputs(
+    inputs: Sequence[DcrInput], unit: CoaddUnit, tile: Tile, airmasses: Sequence[float]
+) -> tuple[TileInput, ...]:
     """Return what every exposure contributes to a piece; the one without use has weight zero."""
     y = tile.core.y + (tile.core.shape[0] - 1) / 2.0
     x = tile.core.x + (tile.core.shape[1] - 1) / 2.0
     found = []
-    for entry, scale in zip(inputs, unit.scales, strict=True):
+    for entry, scale, airmass in zip(inputs, unit.scales, airmasses, strict=True):
         variance = entry.facts.mean_variance * scale**2
         weight = 1.0 / variance if entry.used and np.isfinite(variance) and variance > 0 else 0.0
-        found.append(TileInput(scale, weight, entry.star(y=y, x=x)))
+        found.append(TileInput(scale, weight, entry.star(y=y, x=x), airmass))
     return tuple(found)
 
 
@@ -199,3 +205,66 @@ def model_psf(
         return 0.0 if star is None else float(np.square(star).sum())
 
     return max((entry for entry, _ in pairs), key=sharpness).psf
+
+
+def mean_exposure(
+    exposures: Iterable[Exposure],
+    inputs: Sequence[DcrInput],
+    unit: CoaddUnit,
+    bad_planes: tuple[str, ...],
+) -> Exposure:
+    """Return the weighted mean of exposures, in common units, with the planes of none.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+        The exposures, each needed once.
+    inputs : sequence of DcrInput
+        What is known of them.
+    unit : CoaddUnit
+        Common unit.
+    bad_planes : tuple of str
+        Planes of pixels that do not count.
+    """
+    total = summed = noise = np.zeros(0)
+    for exposure, entry, scale in zip(exposures, inputs, unit.scales, strict=True):
+        if not summed.size:
+            total, summed, noise = np.zeros((3, *exposure.shape))
+        variance = entry.facts.mean_variance * scale**2
+        if not entry.used or not variance > 0.0:
+            continue
+        usable = usable_pixels(exposure, bad_planes)
+        weight = usable / variance
+        total += np.where(usable, exposure.image, 0.0) * (weight * scale)
+        noise += np.where(usable, exposure.variance, 0.0) * np.square(weight * scale)
+        summed += weight
+    covered = summed > 0.0
+    image = np.divide(total, summed, out=np.full_like(total, np.nan), where=covered)
+    variance_of_mean = np.divide(
+        noise, np.square(summed), out=np.full_like(noise, np.inf), where=covered
+    )
+    return Exposure(
+        image.astype(np.float32),
+        Mask.empty(image.shape).with_flagged(~covered, "NO_DATA"),
+        variance_of_mean.astype(np.float32),
+        name="the mean of the exposures",
+    )
+
+
+def scale_of_template(template: Exposure, unit: CoaddUnit) -> float:
+    """Return the factor that brings a template to common units.
+
+    Raises
+    ------
+    IncompatibleError
+        If only one of both is calibrated, or units without calibration differ.
+    """
+    if unit.zero_point is not None and template.calibration is not None:
+        return template.calibration.factor_to_zero_point(unit.zero_point)
+    if (unit.zero_point is None) == (template.calibration is None) and template.unit == unit.name:
+        return 1.0
+    raise IncompatibleError(
+        f"{template.name} is in {template.unit or 'no unit'}, the exposures are in "
+        f"{unit.name or 'no unit'}.",
+        hint="Give a template with the calibration of the exposures.",
+    )
