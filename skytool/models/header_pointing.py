@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.horizon import equatorial, horizontal, parallactic_angle
+from skytool.core.horizon import elevation_at, equatorial, horizontal, parallactic_angle
 from skytool.models.header_values import (
     Found,
     comment_of,
@@ -43,6 +43,7 @@ _AZIMUTH_KEYS = (
 )
 _FROM_SOUTH = "ESO TEL AZ"
 _HOUR_ANGLE_KEYS = (("HASTART", "HAEND"), ("HA", "HAEND"), "HA", "HOURANG", "HASTART", "HA-STR")
+_ROTATION_KEYS = ("AVG-ERA", "OBS-LONG")
 _SIDEREAL_KEYS = ("LST", "ST", "LST-OBS", "LST-STR", "SIDTIME", "LSTHDR")
 _PARALLACTIC_KEYS = (
     ("ESO TEL PARANG START", "ESO TEL PARANG END"),
@@ -120,25 +121,40 @@ def azimuth_of(header: fits.Header) -> Found | None:
     return None if found is None else Found((found.value + 180.0) % 360.0, _FROM_SOUTH)
 
 
-def hour_angle_of(header: fits.Header, ra: float | None) -> Found | None:
-    """Return the hour angle, positive to the west [deg], from its card or the sidereal time.
+def hour_angles_of(header: fits.Header, ra: float | None) -> list[Found]:
+    """Return what the hour angle may be, positive to the west [deg], the likeliest first.
 
-    A text, and a number up to 12 without another unit in the comment, is in hours. The sidereal
-    time may be in hours or in seconds.
+    A sexagesimal text is in hours, what is beyond 12 in degrees; of other numbers without a unit
+    in the comment both are possible. Without a card for it the hour angle follows from the
+    sidereal time, in hours or in seconds, or from the rotation angle of the Earth.
     """
     for key in _HOUR_ANGLE_KEYS:
         found = first_number(header, (key,), -360.0, 360.0)
         if found is None:
             continue
         first = key if isinstance(key, str) else key[0]
-        text = isinstance(header[first], str)
-        in_degrees = "[deg" in comment_of(header, first) or abs(found.value) > 12.0
-        return Found(found.value * (15.0 if text or not in_degrees else 1.0), found.source)
+        in_hours = Found(found.value * 15.0, found.source)
+        if is_sexagesimal(header, first):
+            return [in_hours]
+        if "[deg" in comment_of(header, first) or abs(found.value) > 12.0:
+            return [found]
+        return [in_hours, found]
+    if ra is None:
+        return []
     sidereal = first_number(header, _SIDEREAL_KEYS, 0.0, 86_400.0)
-    if sidereal is None or ra is None:
-        return None
-    hours = sidereal.value / 3600.0 if sidereal.value > 24.0 else sidereal.value
-    return Found((hours * 15.0 - ra + 180.0) % 360.0 - 180.0, f"{sidereal.source} - RA")
+    if sidereal is not None:
+        hours = sidereal.value / 3600.0 if sidereal.value > 24.0 else sidereal.value
+        return [Found(_half_turn(hours * 15.0 - ra), f"{sidereal.source} - RA")]
+    rotation, longitude = (first_number(header, (key,), -360.0, 360.0) for key in _ROTATION_KEYS)
+    if rotation is None or longitude is None:
+        return []
+    angle = _half_turn(rotation.value + longitude.value - ra)
+    return [Found(angle, f"{rotation.source} and {longitude.source}")]
+
+
+def _half_turn(angle: float) -> float:
+    """Return an angle of -180 to 180 degrees."""
+    return (angle + 180.0) % 360.0 - 180.0
 
 
 def airmass_of(observation: Observation) -> Found | None:
@@ -184,9 +200,18 @@ def view_of(
         source = f"{elevation.source}, {azimuth.source}"
         at_middle = elevation.source == _VISIT_INFO[0] or " and " in elevation.source
         return View(elevation.value, angle, source, at_middle)
-    hour = hour_angle_of(header, ra)
-    if hour is None or dec is None:
+    if dec is None:
         return None
-    altitude, _ = horizontal(hour_angle=hour.value, declination=dec, latitude=latitude)
-    angle = parallactic_angle(hour_angle=hour.value, declination=dec, latitude=latitude)
-    return View(altitude, angle, hour.source, " and " in hour.source)
+    views = [_view_at(hour, dec, latitude) for hour in hour_angles_of(header, ra)]
+    airmass = first_number(header, (*_AIRMASS_PAIRS, "AIRMASS", "SECZ"), 0.99, 40.0)
+    if len(views) < 2 or (elevation is None and airmass is None):
+        return views[0] if views else None
+    expected = elevation.value if elevation else elevation_at(airmass.value) if airmass else 0.0
+    return min(views, key=lambda view: abs(view.elevation - expected))
+
+
+def _view_at(hour: Found, declination: float, latitude: float) -> View:
+    """Return where the zenith is at an hour angle."""
+    place = {"hour_angle": hour.value, "declination": declination, "latitude": latitude}
+    at_middle = " and " in hour.source
+    return View(horizontal(**place)[0], parallactic_angle(**place), hour.source, at_middle)

@@ -236,6 +236,24 @@ def test_hour_angle_is_read_in_its_unit(value, comment, degrees):
     assert found.elevation == pytest.approx(altitude, abs=1e-9)
 
 
+@pytest.mark.parametrize("key", ["ZD", "AIRMASS"])
+@pytest.mark.parametrize("unit", [1.0, 15.0])
+def test_unit_of_the_hour_angle_is_told_by_the_elevation(key, unit):
+    altitude, _ = horizontal(hour_angle=3.0 * unit, declination=-10.0, latitude=-30.0)
+    distance = 90 - altitude
+    cards = {"RA": 100.0, "DEC": -10.0, "OBS-LAT": -30.0, "OBS-LONG": 10.0, "HA": 3.0}
+    cards[key] = distance if key == "ZD" else 1 / math.cos(math.radians(distance))
+
+    assert pointing_of(cards).elevation == pytest.approx(altitude, abs=1e-9)
+
+
+def test_rotation_angle_of_the_earth_gives_the_hour_angle():
+    cards = {"BORE-RA": 100.0, "BORE-DEC": -10.0, "OBS-LAT": -30.0, "OBS-LONG": 10.0}
+    altitude, _ = horizontal(hour_angle=25.0, declination=-10.0, latitude=-30.0)
+
+    assert pointing_of({**cards, "AVG-ERA": 115.0}).elevation == pytest.approx(altitude, abs=1e-9)
+
+
 def test_sidereal_time_may_be_in_seconds():
     cards = {"LST": 30_000.0, "RA": 100.0, "DEC": -10.0, "OBS-LAT": -30.0, "OBS-LONG": 10.0}
     altitude, _ = horizontal(hour_angle=25.0, declination=-10.0, latitude=-30.0)
