@@ -28,10 +28,14 @@ STAGE = "diffim"
 
 def product_fingerprint(task: DiffimTask) -> str:
     """Return what changes whenever a product of a task may change."""
+    from skytool.io.catalogs import list_digest
     from skytool.io.fits import content_key
 
     sums = [task.science.digest(), task.template.digest()]
-    sums += [content_key(file) for file in (task.files.kernel_in, task.files.catalog) if file]
+    if task.files.kernel_in is not None:
+        sums.append(content_key(task.files.kernel_in))
+    if task.files.catalog is not None:
+        sums.append(list_digest(task.files.catalog))
     return fingerprint(sums, task.settings)
 
 
@@ -80,13 +84,7 @@ def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> Non
             report, source.score, tables=tables, overwrite=task.overwrite, compress=task.compress
         )
     if source.catalogue is not None:
-        write_catalogue(
-            report.catalogue,
-            source.catalogue,
-            report.difference,
-            tables=tables,
-            overwrite=task.overwrite,
-        )
+        write_catalogue(report, source.catalogue, tables=tables, overwrite=task.overwrite)
     if source.regions is not None:
         write_regions(report, source.regions, fwhm=fwhm, overwrite=task.overwrite)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
     from skytool.models.exposure import Exposure
-    from skytool.models.source_catalogue import SourceCatalogue
     from skytool.stages.diffim.sources import SourceReport
     from skytool.stages.diffim.sources_config import SourcesConfig
 
@@ -171,6 +170,8 @@ class SourceOptions:
         File for DS9 regions.
     score : Path or None
         File for the score.
+    preconvolve : bool
+        Whether the score is made of a preconvolved science image.
     check : bool
         Whether the difference is to be tested.
     n_check : int
@@ -181,6 +182,7 @@ class SourceOptions:
     catalogue: Path | None
     regions: Path | None
     score: Path | None
+    preconvolve: bool
     check: bool
     n_check: int
 
@@ -218,6 +220,7 @@ def source_options(function: F) -> F:
             catalogue=kwargs.pop("sources"),
             regions=kwargs.pop("regions"),
             score=kwargs.pop("score"),
+            preconvolve=kwargs.pop("preconvolve"),
             check=kwargs.pop("check"),
             n_check=kwargs.pop("check_sources"),
         )
@@ -239,6 +242,12 @@ _FILES = (
         metavar="FILE",
         help="File for the score: the difference filtered for point sources, its variance, and "
         "SNR, their signal-to-noise ratio of unit variance.",
+    ),
+    click.option(
+        "--preconvolve/--no-preconvolve",
+        default=False,
+        help="Correlate the science image with its PSF before matching, and detect on the score of "
+        "that, which needs no narrower template; otherwise the difference is filtered.",
     ),
     click.option(
         "--sources",
@@ -272,9 +281,8 @@ _FILES = (
 
 
 def write_catalogue(
-    catalogue: SourceCatalogue,
+    report: SourceReport,
     output: Path,
-    difference: Exposure,
     *,
     tables: Sequence[fits.BinTableHDU],
     overwrite: bool,
@@ -283,12 +291,10 @@ def write_catalogue(
 
     Parameters
     ----------
-    catalogue : SourceCatalogue
-        The sources.
+    report : SourceReport
+        What was found.
     output : Path
         The file; its suffix decides.
-    difference : Exposure
-        Where they were found, whose cards go with them.
     tables : sequence of BinTableHDU
         Provenance.
     overwrite : bool
@@ -300,16 +306,12 @@ def write_catalogue(
         If it cannot be written.
     """
     from skytool.io.writing import write_bytes, write_hdus
-    from skytool.models.exposure_hdus import primary_header
-    from skytool.models.provenance import history_line
 
+    catalogue = report.catalogue
     if output.suffix.lower() == ".ecsv":
         write_bytes(output, catalogue.to_ecsv(), overwrite=overwrite)
         return
-    text = f"{len(catalogue)} sources of {difference.name}"
-    primary = primary_header(
-        difference, kind="SOURCES", stage=STAGE, history=history_line(STAGE, text), cards={}
-    )
+    primary = _primary(report, report.difference, "SOURCES", f"{len(catalogue)} sources")
     write_hdus(output, [catalogue.to_hdu(), *tables], primary=primary, overwrite=overwrite)
 
 
@@ -334,19 +336,20 @@ def write_score(
 ) -> None:
     """Write the score with its variance, mask and significance."""
     from skytool.io.writing import write_hdus
-    from skytool.models.exposure_hdus import primary_header, to_hdus
+    from skytool.models.exposure_hdus import to_hdus
+
+    primary = _primary(report, report.score, "SCORE", f"score of {report.difference.name}")
+    hdus = [*to_hdus(report.score), snr_hdu(report), *tables]
+    write_hdus(output, hdus, primary=primary, overwrite=overwrite, compress=compress)
+
+
+def _primary(report: SourceReport, exposure: Exposure, kind: str, text: str) -> fits.Header:
+    """Return the primary header of a file, with the numbers that were measured."""
+    from skytool.models.exposure_hdus import primary_header
     from skytool.models.provenance import history_line
 
-    score = report.score
-    primary = primary_header(
-        score,
-        kind="SCORE",
-        stage=STAGE,
-        history=history_line(STAGE, f"score of {report.difference.name}"),
-        cards={},
-    )
-    hdus = [*to_hdus(score), snr_hdu(report), *tables]
-    write_hdus(output, hdus, primary=primary, overwrite=overwrite, compress=compress)
+    history = history_line(STAGE, text)
+    return primary_header(exposure, kind=kind, stage=STAGE, history=history, cards=report.metrics)
 
 
 def snr_hdu(report: SourceReport) -> fits.ImageHDU:

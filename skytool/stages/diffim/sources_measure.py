@@ -80,7 +80,12 @@ class Measured:
 
 
 def source_psf(psf: Psf | None, shape: tuple[int, int], *, name: str) -> SourcePsf:
-    """Return a point spread function in the form for measurements.
+    """Return a point spread function in the form for measurements; see `star_images`."""
+    return star_images(psf, shape, name=name).trimmed()
+
+
+def star_images(psf: Psf | None, shape: tuple[int, int], *, name: str) -> SourcePsf:
+    """Return a point spread function as images of sum one that are polynomials of the position.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def source_psf(psf: Psf | None, shape: tuple[int, int], *, name: str) -> SourceP
     stamps = np.stack(
         [everywhere.kernel_image(y=y, x=x) for y, x in zip(at["y"], at["x"], strict=True)]
     )
-    return SourcePsf.fit(stamps, **at, shape=shape).trimmed()
+    return SourcePsf.fit(stamps, **at, shape=shape)
 
 
 def peak_places(
