@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skytool.cli.options import RunOptions
     from skytool.cli.outputs import Destination
     from skytool.io.sources import ReadOptions
+    from skytool.models.exposure import Exposure
     from skytool.models.provenance import SettingRecord
 
 STAGE = "skyframe undo"
@@ -83,13 +84,14 @@ def restore(task: UndoTask | SkytoolError) -> list[Product]:
     from skytool.cli.skyframe_product import write_exposure
     from skytool.stages.skyframe import without_layers
 
-    before = task.member.source.read()
-    exposure = without_layers(before)
+    exposure = task.member.source.read()
+    stored = _number_of_layers(exposure)
+    exposure = without_layers(exposure)
     header = exposure.header.copy()
     for key in _CARDS:
         header.remove(key, ignore_missing=True)
-    left = sum(hdu.name == "BKG" for hdu in exposure.extensions)
-    undone = sum(hdu.name == "BKG" for hdu in before.extensions) - left
+    left = _number_of_layers(exposure)
+    undone = stored - left
     write_exposure(
         exposure.with_values(header=header),
         task.output,
@@ -106,3 +108,7 @@ def restore(task: UndoTask | SkytoolError) -> list[Product]:
         compress=task.compress,
     )
     return [Product(path=task.output, metrics={"undone": undone, "layers_left": left})]
+
+
+def _number_of_layers(exposure: Exposure) -> int:
+    return sum(hdu.name == "BKG" for hdu in exposure.extensions)
