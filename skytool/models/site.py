@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ _KEYS = (
 )
 _GEOCENTRIC = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
 _WGS84 = 1
+_NEAREST, _FARTHEST = 6.34e6, 6.40e6  # metres from the middle of the Earth
 
 # Geodetic latitude, longitude to the east [deg], height [m].
 _SITES = {
@@ -209,15 +211,15 @@ def _by_numbers(header: fits.Header) -> Site | None:
             None if height is None else height.value,
             latitude_key if longitude is None else f"{latitude_key}, {longitude_key}",
         )
-    place = [number_of(header, key) for key in _GEOCENTRIC]
-    if None in place or not any(place):
+    place = [number for key in _GEOCENTRIC if (number := number_of(header, key)) is not None]
+    if len(place) < 3 or not _NEAREST < math.hypot(*place) < _FARTHEST:
         return None
     import erfa
     import numpy as np
 
-    longitude, latitude, height = erfa.gc2gd(_WGS84, np.array(place, dtype=np.float64))
-    degrees = float(np.degrees(latitude)), float(np.degrees(longitude))
-    return Site(*degrees, float(height), "OBSGEO-X, -Y, -Z")
+    lon, lat, above = erfa.gc2gd(_WGS84, np.array(place))
+    degrees = float(np.degrees(lat)), float(np.degrees(lon))
+    return Site(*degrees, float(above), "OBSGEO-X, -Y, -Z")
 
 
 def _named(header: fits.Header) -> Site | None:

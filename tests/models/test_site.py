@@ -72,7 +72,15 @@ def test_longitude_of_the_other_hemisphere_is_turned_over():
 
 @pytest.mark.parametrize(
     "cards",
-    [{}, {"TELESCOP": "HST"}, {"OBS-LAT": 95.0}, {"TELESCOP": "POINTED"}, {"OBSGEO-X": 0.0}],
+    [
+        {},
+        {"TELESCOP": "HST"},
+        {"TELESCOP": "POINTED"},
+        {"OBS-LAT": 95.0},
+        {"OBSGEO-X": 0.0, "OBSGEO-Y": 0.0, "OBSGEO-Z": 0.0},
+        {"OBSGEO-X": 1e300, "OBSGEO-Y": 1.0, "OBSGEO-Z": 1.0},
+    ],
+    ids=["nothing", "in space", "a word", "beyond the pole", "the middle of the Earth", "far away"],
 )
 def test_unknown_site_is_none(cards):
     assert site_from_header(header(cards)) is None
