@@ -50,6 +50,17 @@ def _output(name: str, text: str) -> Callable[[F], F]:
     metavar="FILE",
     help="Sources to fit the kernel to: a FITS or text table with positions and S/N or fluxes.",
 )
+@click.option(
+    "--catalog-first-pixel",
+    type=click.IntRange(0, 1),
+    help="Number of the first pixel in the positions of --catalog; by default 1 in columns named "
+    "like those of SExtractor, else 0.",
+)
+@click.option(
+    "--align",
+    is_flag=True,
+    help="Resample the template to the grid of the science image, if it is on another.",
+)
 @click.option("--template-psf", type=INPUT, metavar="FILE[EXT]", help="PSF of the template.")
 @click.option("--template-mask", type=INPUT, metavar="FILE[EXT]", help="Mask of the template.")
 @click.option(
@@ -94,6 +105,8 @@ def diffim(
         kernel_out=settings.pop("kernel_out"),
         kernel_in=settings.pop("kernel_in"),
         catalog=settings.pop("catalog"),
+        first_pixel=settings.pop("catalog_first_pixel"),
+        align=settings.pop("align"),
         template_planes={
             name: settings.pop(f"template_{name}") for name in ("psf", "mask", "variance")
         },

@@ -177,6 +177,10 @@ STARS: OptionTable = {
         "min_good",
         {"type": SHARE, "default": 0.8, "help": "Least part of good pixels in a stamp."},
     ),
+    "--spread-kernel-sources/--no-spread-kernel-sources": (
+        "spread",
+        {"default": True, "help": "Leave out surplus sources where there are many of them."},
+    ),
     "--size-cell": (
         "cell",
         {
@@ -219,6 +223,14 @@ FIT: OptionTable = {
     "--background-from": (
         "background",
         choice("sky", "stamps", help="Where the background is fitted."),
+    ),
+    "--spatial-design": (
+        "design",
+        choice(
+            *("exact", "stamp"),
+            help="Where the variation over the image is evaluated: in every pixel, or at each "
+            "source.",
+        ),
     ),
     "--weights": (
         "weighting",

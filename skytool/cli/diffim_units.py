@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytool.cli.diffim_options import stage_config
 from skytool.cli.stage_files import Product, Unit, run_units
-from skytool.errors import InputError
+from skytool.errors import IncompatibleError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
     from skytool.models.provenance import SettingRecord
-    from skytool.stages.diffim import DiffimConfig, DiffimResult
+    from skytool.stages.diffim import DiffimConfig, DiffimResult, SourceList
     from skytool.stages.diffim.sources import SourceReport
 
 STAGE = "diffim"
@@ -43,6 +43,10 @@ class DiffimFiles:
         Further inputs.
     template_planes : mapping of str to (str or None)
         Planes of the template in other files.
+    first_pixel : int or None
+        Number of the first pixel in the positions of the catalogue.
+    align : bool
+        Whether the template is resampled if it is on another grid.
     """
 
     science: str
@@ -53,6 +57,8 @@ class DiffimFiles:
     kernel_in: str | None
     catalog: str | None
     template_planes: Mapping[str, str | None]
+    first_pixel: int | None
+    align: bool
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -170,13 +176,16 @@ def _source(name: str, options: ReadOptions) -> ExposureSource:
 def make_difference(task: DiffimTask) -> list[Product]:
     """Read a pair, subtract, look for sources if that is wanted, and write the products."""
     from skytool.cli.diffim_product import write_difference, write_sources
-    from skytool.stages.diffim import subtract
+    from skytool.stages.diffim import aligned, subtract
 
     kernel = None if task.files.kernel_in is None else read_kernel(task.files.kernel_in)
     science, template = _with_psf(task.science.read()), _with_psf(task.template.read())
-    result = subtract(science, template, task.config, kernel=kernel)
+    if task.files.align:
+        template = aligned(template, science)
+    sources = None if task.files.catalog is None else _listed(task, science)
+    result = subtract(science, template, task.config, sources=sources, kernel=kernel)
     metrics = dict(result.metrics)
-    report = _report(task, result)
+    report = _report(task, science, template, result)
     if report is not None:
         metrics |= report.metrics
         if task.source.check:
@@ -189,14 +198,27 @@ def make_difference(task: DiffimTask) -> list[Product]:
     return [Product(path=str(path), metrics=metrics) for path in paths]
 
 
-def _report(task: DiffimTask, result: DiffimResult) -> SourceReport | None:
+def _report(
+    task: DiffimTask, science: Exposure, template: Exposure, result: DiffimResult
+) -> SourceReport | None:
     """Return the sources of a difference, if anything of them is wanted."""
     if not (task.source.outputs or task.source.check):
         return None
     from skytool.stages.diffim.sources import find_sources
 
-    science, template = result.parts
-    return find_sources(result.difference, task.source.config(), science=science, template=template)
+    score = None
+    if task.source.preconvolve:
+        from skytool.stages.diffim.sources_score import preconvolved_score
+
+        score = preconvolved_score(science, template, result, task.config)
+    subtracted, matched = result.parts
+    return find_sources(
+        result.difference,
+        task.source.config(),
+        score=score,
+        science=subtracted,
+        template=matched,
+    )
 
 
 def _checked(
@@ -223,6 +245,36 @@ def _checked(
             CheckConfig(n_sources=task.source.n_check),
         )
     )
+
+
+def _listed(task: DiffimTask, science: Exposure) -> SourceList:
+    """Return the sources that a file lists.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    IncompatibleError
+        If it has places on the sky and the science image has no coordinates.
+    """
+    from skytool.io.catalogs import read_sources
+    from skytool.stages.diffim import SourceList
+
+    files = task.files
+    assert files.catalog is not None  # noqa: S101  asked before
+    found = read_sources(files.catalog, first_pixel=files.first_pixel)
+    y, x = found.y, found.x
+    if y is None or x is None:
+        if science.wcs is None:
+            raise IncompatibleError(
+                f"{files.catalog} has places on the sky, and {science.name} has no coordinates."
+            )
+        from skytool.stages.diffim.grids import pixel_positions
+
+        assert found.ra is not None  # noqa: S101  a list has one kind of positions
+        assert found.dec is not None  # noqa: S101
+        y, x = pixel_positions(science.wcs, longitude=found.ra, latitude=found.dec)
+    return SourceList(y, x, found.snr, found.flagged, found.name)
 
 
 def _with_psf(exposure: Exposure) -> Exposure:

@@ -26,12 +26,10 @@ def cell_numbers(
     shape : (int, int)
         Shape ``(ny, nx)`` of the image.
     cell : (int, int)
-        Size ``(y, x)`` of a cell [pixel]; the last row and column of cells take the remainder.
+        Size ``(y, x)`` of a cell [pixel]; those of the last row and column may be smaller.
     """
-    n_y, n_x = (max(length // size, 1) for length, size in zip(shape, cell, strict=True))
-    row = np.clip(y // cell[0], 0, n_y - 1)
-    column = np.clip(x // cell[1], 0, n_x - 1)
-    return np.asarray(row * n_x + column, np.intp)
+    n_x = -(-shape[1] // cell[1])
+    return np.asarray(y // cell[0] * n_x + x // cell[1], np.intp)
 
 
 def active_candidates(

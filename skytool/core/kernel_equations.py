@@ -219,14 +219,20 @@ class SpatialModel:
         return out.reshape(self.n_unknowns, k * m)
 
 
-def pixel_terms(model: SpatialModel, stamps: KernelStamps) -> Floats:
-    """Return the polynomials of a model at every pixel of stamps, ``(n_stamps, b * b, n_terms)``."""
+def pixel_terms(model: SpatialModel, stamps: KernelStamps, *, exact: bool = True) -> Floats:
+    """Return the polynomials of a model at every pixel of stamps, ``(n_stamps, b * b, n_terms)``.
+
+    If they are not to be exact, those at the source stand for all its pixels.
+    """
     half = stamps.side // 2
     order = max(model.kernel_order, model.scale_order, model.background_order)
+    if not exact:
+        middle = domain_terms(order, model.domain, y=stamps.y, x=stamps.x)
+        return np.repeat(middle[:, None], stamps.side**2, axis=1)
     offset = np.arange(-half, half + 1)
     shape = (len(stamps), stamps.side, stamps.side)
-    y = np.broadcast_to((stamps.y[:, None] + offset)[:, :, None], shape)
-    x = np.broadcast_to((stamps.x[:, None] + offset)[:, None], shape)
+    y = np.broadcast_to((stamps.row[:, None] + offset)[:, :, None], shape)
+    x = np.broadcast_to((stamps.column[:, None] + offset)[:, None], shape)
     terms = domain_terms(order, model.domain, y=y.ravel(), x=x.ravel())
     return terms.reshape(len(stamps), stamps.side**2, -1)
 
@@ -238,6 +244,7 @@ def spatial_equations(
     weight: Floats,
     *,
     own_constants: bool = False,
+    exact: bool = True,
 ) -> Equations:
     """Return the sum of the equations of stamps for a kernel that varies.
 
@@ -253,11 +260,9 @@ def spatial_equations(
         Inverse variances.
     own_constants : bool
         Whether every stamp has a constant of its own, which is eliminated.
-
-    Notes
-    -----
-    The polynomials are evaluated at every pixel, so that the equations are those of the kernel as
-    it is applied, not of one that is constant over each stamp.
+    exact : bool
+        Whether the polynomials are evaluated at every pixel, so that the equations are those of the
+        kernel as it is applied, not of one that is constant over each stamp.
     """
     size = model.n_unknowns
     total = Equations(np.zeros((size, size)), np.zeros(size), np.zeros(()))
@@ -266,7 +271,7 @@ def spatial_equations(
     for start in range(0, len(stamps), _CHUNK):
         part = slice(start, start + _CHUNK)
         few = stamps.of(np.arange(len(stamps))[part])
-        terms = pixel_terms(model, few)
+        terms = pixel_terms(model, few, exact=exact)
         design = model.design(columns[part], terms)
         design *= root[part].ravel()
         data = (root[part] * target[part]).ravel()

@@ -139,14 +139,12 @@ class KernelFitter:
     def _weights(self) -> Floats:
         """Return weights that no kernel is needed for, shape ``(n_stamps, b * b)``."""
         stamps = self.stamps
-        h = stamps.kernel_size // 2
-        inner = slice(h, stamps.source.shape[-1] - h)
-        total = stamps.target_variance + stamps.source_variance[:, inner, inner]
+        total = stamps.target_variance + stamps.source_variance
         if self.config.weighting == "stamp":
             median = np.median(total, axis=(1, 2))
             median[~(median > 0.0)] = 1.0
             total = np.broadcast_to(median[:, None, None], total.shape)
-        return self._inverse(total)
+        return self._inverse(total[:, stamps.inner, stamps.inner])
 
     def _inverse(self, variance: Floats) -> Floats:
         usable = self.stamps.good & (variance > 0.0)
@@ -293,6 +291,7 @@ class KernelFitter:
             self.columns[which],
             self.weight[which],
             own_constants=self.config.background == "sky",
+            exact=self.config.design == "exact",
         )
 
     def _result(self, spatial: _Spatial) -> KernelFit:
@@ -348,7 +347,7 @@ class _Spatial:
         return cost
 
     def factors(self, stamps: KernelStamps) -> tuple[Floats, Floats]:
-        """Return factors of the basis and background in the middle of every stamp."""
+        """Return factors of the basis and background at the source of every stamp."""
         coefficients, background = self.model.parts(self.values)
         order = coefficients.shape[-1] - 1
         terms = domain_terms(order, self.model.domain, y=stamps.y, x=stamps.x)

@@ -21,6 +21,8 @@ class FitConfig:
     background : {"stamps", "sky"}
         The background is fitted with the kernel, or every stamp has a constant of its own in the
         fit and the background is measured elsewhere.
+    design : {"exact", "stamp"}
+        Polynomials of the position are evaluated in every pixel, or at each source.
     weighting : {"pixel", "stamp"}
         Weights are inverse variances of the difference in each pixel, or one for each stamp, of
         the median sum of the two variances.
@@ -51,6 +53,7 @@ class FitConfig:
     scale_order: int = 0
     background_order: int = 2
     background: Literal["stamps", "sky"] = "sky"
+    design: Literal["exact", "stamp"] = "exact"
     weighting: Literal["pixel", "stamp"] = "pixel"
     lower_orders: bool = True
     stars_per_cell: int = 0

@@ -23,18 +23,20 @@ class KernelStamps:
 
     Parameters
     ----------
-    y, x : ndarray of int, shape (n_stamps,)
-        Middle pixels.
+    y, x : ndarray of float64, shape (n_stamps,)
+        Positions of the sources, in the middle pixels [pixel].
     source, source_variance : ndarray of float64, shape (n_stamps, a, a)
         Of the image that is convolved.
-    target, target_variance : ndarray of float64, shape (n_stamps, b, b)
+    target : ndarray of float64, shape (n_stamps, b, b)
         Of the image that it is compared with.
+    target_variance : ndarray of float64, shape (n_stamps, a, a)
+        Variance of that one.
     good : ndarray of bool, shape (n_stamps, b, b)
         Pixels that are compared.
     """
 
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
+    y: Floats
+    x: Floats
     source: Floats
     source_variance: Floats
     target: Floats
@@ -45,6 +47,16 @@ class KernelStamps:
         return len(self.y)
 
     @property
+    def row(self) -> NDArray[np.intp]:
+        """Middle rows, shape ``(n_stamps,)``."""
+        return np.floor(self.y + 0.5).astype(np.intp)
+
+    @property
+    def column(self) -> NDArray[np.intp]:
+        """Middle columns, shape ``(n_stamps,)``."""
+        return np.floor(self.x + 0.5).astype(np.intp)
+
+    @property
     def side(self) -> int:
         """Side b of the compared part [pixel]."""
         return int(self.target.shape[-1])
@@ -53,6 +65,12 @@ class KernelStamps:
     def kernel_size(self) -> int:
         """Side of the kernels [pixel]."""
         return int(self.source.shape[-1]) - self.side + 1
+
+    @property
+    def inner(self) -> slice:
+        """Part of the larger stamps that is compared."""
+        half = self.kernel_size // 2
+        return slice(half, half + self.side)
 
     def of(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """Return some of the stamps."""
@@ -81,7 +99,8 @@ class KernelStamps:
         squares = np.broadcast_to(kernels**2, (len(self), n, n))
         carried = irfft2(rfft2(self.source_variance, s=size) * rfft2(squares, s=size), s=size)
         valid = carried[:, n - 1 : a, n - 1 : a]
-        return np.asarray(self.target_variance + np.maximum(valid, 0.0), np.float64)
+        own = self.target_variance[:, self.inner, self.inner]
+        return np.asarray(own + np.maximum(valid, 0.0), np.float64)
 
     def columns(self, basis: Floats) -> Floats:
         """Return the source convolved with every kernel, shape ``(n_stamps, n_basis, b * b)``.
@@ -107,8 +126,8 @@ def cut_kernel_stamps(
     source_variance: NDArray[np.floating],
     target_variance: NDArray[np.floating],
     bad: NDArray[np.bool_],
-    y: NDArray[np.intp],
-    x: NDArray[np.intp],
+    y: Floats,
+    x: Floats,
     kernel_size: int,
     half: int,
 ) -> KernelStamps:
@@ -122,8 +141,8 @@ def cut_kernel_stamps(
         Image that it is compared with, finite.
     bad : ndarray of bool, shape (ny, nx)
         Pixels that are not compared.
-    y, x : ndarray of int, shape (n_stamps,)
-        Middle pixels in the second image.
+    y, x : ndarray of float64, shape (n_stamps,)
+        Positions in the second image [pixel].
     kernel_size : int
         Side of the kernels [pixel].
     half : int
@@ -132,18 +151,17 @@ def cut_kernel_stamps(
     margin = (source.shape[0] - target.shape[0]) // 2
     reach = half + kernel_size // 2
 
-    def wide(plane: NDArray[np.floating], fill: float) -> Floats:
-        return cut_stamps(plane, y + margin, x + margin, reach, fill=fill).astype(np.float64)
+    row, column = (np.floor(at + 0.5).astype(np.intp) for at in (y, x))
 
-    def narrow(plane: NDArray[np.floating], fill: float) -> Floats:
-        return cut_stamps(plane, y, x, half, fill=fill).astype(np.float64)
+    def cut(plane: NDArray[np.floating], border: int, reach: int, fill: float) -> Floats:
+        return cut_stamps(plane, row + border, column + border, reach, fill=fill).astype(np.float64)
 
     return KernelStamps(
         y=y,
         x=x,
-        source=wide(source, 0.0),
-        source_variance=wide(source_variance, _LARGE),
-        target=narrow(target, 0.0),
-        target_variance=narrow(target_variance, _LARGE),
-        good=~cut_stamps(bad, y, x, half, fill=True),
+        source=cut(source, margin, reach, 0.0),
+        source_variance=cut(source_variance, margin, reach, _LARGE),
+        target=cut(target, 0, half, 0.0),
+        target_variance=cut(target_variance, 0, reach, _LARGE),
+        good=~cut_stamps(bad, row, column, half, fill=True),
     )

@@ -38,8 +38,8 @@ class KernelStars:
 
     Parameters
     ----------
-    y, x : ndarray of int
-        Middle pixel of the stamp.
+    y, x : ndarray of float64
+        Position [pixel].
     snr : ndarray of float64
         Ratio of signal to noise.
     sums : ndarray of float64
@@ -50,8 +50,8 @@ class KernelStars:
         Why it is not used; empty if it is.
     """
 
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
     snr: NDArray[np.float64]
     sums: NDArray[np.float64]
     mean: NDArray[np.float64]
@@ -61,8 +61,8 @@ class KernelStars:
     @classmethod
     def none(cls) -> Self:
         """Return an empty list."""
-        whole, real = np.empty(0, np.intp), np.empty(0)
-        return cls(whole, whole, real, real, real, real, np.empty(0, "U1"))
+        no = np.empty(0)
+        return cls(y=no, x=no, snr=no, sums=no, mean=no, std=no, reason=np.empty(0, "U1"))
 
     @property
     def used(self) -> NDArray[np.bool_]:
@@ -80,8 +80,8 @@ class KernelStars:
         return table_hdu(
             "KSTARS",
             [
-                TableColumn("X", self.x.astype(np.int32), "pixel", "middle of the stamp, 0-based"),
-                TableColumn("Y", self.y.astype(np.int32), "pixel", "middle of the stamp, 0-based"),
+                TableColumn("X", self.x, "pixel", "position, 0-based"),
+                TableColumn("Y", self.y, "pixel", "position, 0-based"),
                 TableColumn("SNR", self.snr, "", "signal over noise"),
                 TableColumn("KSUM", self.sums, "", "sum of the kernel of this stamp alone"),
                 TableColumn("MEAN", self.mean, "", "mean of the residual over its noise"),
@@ -102,7 +102,7 @@ class KernelStars:
         """
         names = ("X", "Y", "SNR", "KSUM", "MEAN", "STD", "REASON")
         columns: dict[str, Any] = table_columns(hdu, name=name, required=names)
-        y, x = (columns[key].astype(np.intp) for key in ("Y", "X"))
+        y, x = (columns[key].astype(np.float64) for key in ("Y", "X"))
         snr, sums, mean, std = (columns[key].astype(np.float64) for key in names[2:6])
         return cls(y, x, snr, sums, mean, std, columns["REASON"])
 

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io import fits
 
 from skytool.core import spherical
 from skytool.errors import IncompatibleError, NothingToDoError, SkytoolWarning
@@ -13,11 +14,13 @@ from skytool.models.celestial import frame_change, lon_lat
 from skytool.models.observation import check_single_filter, observation_from_header
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
     from numpy.typing import NDArray
 
     from skytool.models.exposure import Exposure
 
 _TOLERANCE = 0.01  # [pixel]
+_BORDER = 20  # [pixel] of a resampled template around the science image
 
 
 def grid_shift(science: Exposure, template: Exposure) -> tuple[int, int]:
@@ -75,10 +78,60 @@ def _offsets(science: Exposure, template: Exposure) -> NDArray[np.float64]:
     if change is not None:
         vectors = change(spherical.unit_vectors(longitude, latitude))
         longitude, latitude = spherical.longitude_latitude(vectors)
-    world = np.empty((2, y.size))
-    world[template.wcs.wcs.lng], world[template.wcs.wcs.lat] = longitude, latitude
-    found_x, found_y = template.wcs.all_world2pix(*world, 0, quiet=True)
+    found_y, found_x = pixel_positions(template.wcs, longitude=longitude, latitude=latitude)
     return np.stack([found_y - y, found_x - x])
+
+
+def pixel_positions(
+    wcs: WCS, *, longitude: NDArray[np.float64], latitude: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the pixels ``y, x`` of places on the sky, in the system of the WCS [deg]."""
+    world = np.empty((2, longitude.size))
+    world[wcs.wcs.lng], world[wcs.wcs.lat] = longitude, latitude
+    x, y = wcs.all_world2pix(*world, 0, quiet=True)
+    return y, x
+
+
+def aligned(template: Exposure, science: Exposure) -> Exposure:
+    """Return a template on the grid of the science image: itself, or resampled.
+
+    Parameters
+    ----------
+    template, science : Exposure
+        Exposures with coordinates.
+
+    Returns
+    -------
+    Exposure
+        A resampled one reaches beyond the science image by half the largest kernel, and carries the
+        correlation that resampling gives to noise.
+
+    Raises
+    ------
+    IncompatibleError
+        If an exposure has no coordinates.
+    NothingToDoError
+        If they do not overlap.
+    """
+    try:
+        grid_shift(science, template)
+    except IncompatibleError as error:
+        if "offset" not in error.facts:
+            raise
+    else:
+        return template
+    from skytool.models.geometry import TargetGrid
+    from skytool.stages.warp import Detector, WarpConfig, warp_visit
+
+    assert science.wcs is not None  # noqa: S101  their offset is known
+    grid = TargetGrid(science.wcs, science.shape, science.origin, science.name).grown(_BORDER)
+    warp = warp_visit([Detector(template)], grid, WarpConfig(units="input"))
+    extensions: tuple[fits.ImageHDU, ...] = ()
+    if warp.correlation is not None:
+        extensions = (fits.ImageHDU(warp.correlation.correlation, name="NOISECORR"),)
+    return warp.exposure.with_values(
+        header=template.header, name=template.name, extensions=extensions
+    )
 
 
 def check_bands(science: Exposure, template: Exposure) -> None:

@@ -30,6 +30,7 @@ RULES = (
 )
 """Why a source is not used, in the order in which this is asked."""
 
+_SKY_HALF = 15  # half side of the surroundings that tell the sky under a source [pixel]
 _MIDDLE = 1  # half side of the part in the middle that has no masked pixel, at least [pixel]
 
 
@@ -42,7 +43,7 @@ class SourceList:
     y, x : ndarray of float64
         Positions [pixel].
     snr : ndarray of float64
-        Ratios of signal to noise.
+        Ratios of signal to noise; NaN if they are not known.
     flagged : ndarray of bool
         Those that the list itself calls unfit.
     name : str
@@ -62,18 +63,24 @@ class Candidates:
 
     Parameters
     ----------
-    y, x : ndarray of int
-        Pixels.
+    y, x : ndarray of float64
+        Positions [pixel].
     snr : ndarray of float64
         Ratios of signal to noise.
     reason : ndarray of str
         Why a source is not used; empty if it may be.
     """
 
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
+    y: Floats
+    x: Floats
     snr: Floats
     reason: NDArray[np.str_]
+
+    @property
+    def pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns that they are in."""
+        row, column = (np.floor(at + 0.5).astype(np.intp) for at in (self.y, self.x))
+        return row, column
 
     @property
     def selected(self) -> Flags:
@@ -109,15 +116,22 @@ def find_candidates(
     return _sorted(peaks.y, peaks.x, peaks.significance, np.zeros(len(peaks), np.bool_))
 
 
-def listed_candidates(sources: SourceList, shape: tuple[int, int]) -> Candidates:
+def listed_candidates(sources: SourceList, image: PreparedImage) -> Candidates:
     """Return the sources of a list that lie on the image.
+
+    Parameters
+    ----------
+    sources : SourceList
+        The list.
+    image : PreparedImage
+        Science image, which tells the brightness where the list does not.
 
     Raises
     ------
     AlgorithmError
         If none does.
     """
-    ny, nx = shape
+    ny, nx = image.image.shape
     y, x = sources.y, sources.x
     on = (
         np.isfinite(y)
@@ -132,14 +146,20 @@ def listed_candidates(sources: SourceList, shape: tuple[int, int]) -> Candidates
             f"none of the {y.size} sources of {sources.name} lies on the science image.",
             hint="Check whether its positions are pixels of this image.",
         )
-    return _sorted(y[on], x[on], sources.snr[on], sources.flagged[on])
+    y, x, snr = y[on], x[on], sources.snr[on]
+    unknown = ~np.isfinite(snr)
+    if unknown.any():
+        row, column = (np.floor(at + 0.5).astype(np.intp) for at in (y, x))
+        around = cut_stamps(image.image, row, column, _SKY_HALF, fill=np.nan).reshape(y.size, -1)
+        height = image.image[row, column] - np.nanmedian(around, axis=1)
+        snr = np.where(unknown, height / np.sqrt(image.variance[row, column]), snr)
+    return _sorted(y, x, snr, sources.flagged[on])
 
 
 def _sorted(y: Floats, x: Floats, snr: Floats, flagged: Flags) -> Candidates:
     order = np.lexsort((x, y, -snr))
-    row, column = (np.floor(at[order] + 0.5).astype(np.intp) for at in (y, x))
     reason = np.where(flagged[order], RULES[0], "").astype("U20")
-    return Candidates(row, column, snr[order], reason)
+    return Candidates(y[order], x[order], snr[order], reason)
 
 
 def select(
@@ -178,7 +198,8 @@ def select(
     candidates.leave_out("bright", ~(candidates.snr <= config.max_snr))
     border = half + (kernel_size // 2 if config.edge else 0)
     inside = np.ones(candidates.y.size, np.bool_)
-    for at, size in zip((candidates.y, candidates.x), shape, strict=True):
+    row, column = candidates.pixels
+    for at, size in zip((row, column), shape, strict=True):
         inside &= (at >= border) & (at < size - border)
     candidates.leave_out("edge", ~inside)
     support = np.ones((kernel_size, kernel_size), np.bool_)
@@ -189,10 +210,10 @@ def select(
     bad = pair.science_bad | carried
     core = max(_MIDDLE, round(config.good_core * fwhm))
     own = pair.science_bad | pair.template_bad[_inner(margin)]
-    middle = cut_stamps(own, candidates.y, candidates.x, min(core, half), fill=True)
+    middle = cut_stamps(own, row, column, min(core, half), fill=True)
     candidates.leave_out("masked middle", np.asarray(middle.any(axis=(1, 2))))
     some = np.flatnonzero(candidates.selected)
-    masked = cut_stamps(bad, candidates.y[some], candidates.x[some], half, fill=True)
+    masked = cut_stamps(bad, row[some], column[some], half, fill=True)
     spoiled = np.zeros(candidates.y.size, np.bool_)
     spoiled[some] = 1.0 - masked.mean(axis=(1, 2)) < config.min_good
     candidates.leave_out("masked pixels", spoiled)
@@ -209,8 +230,7 @@ def _inner(margin: int) -> tuple[slice, slice]:
 
 def _leave_out_crowded(candidates: Candidates, fwhm: float, half: int, limit: float) -> None:
     """Leave out sources with a bright neighbour in the stamp."""
-    positions = (candidates.y.astype(np.float64), candidates.x.astype(np.float64))
-    around = Surroundings(Peaks(*positions, candidates.snr), fwhm)
+    around = Surroundings(Peaks(candidates.y, candidates.x, candidates.snr), fwhm)
     crowded = np.zeros(candidates.y.size, np.bool_)
     for number in np.flatnonzero(candidates.selected).tolist():
         crowded[number] = around.brightest(number, half) > limit
@@ -224,8 +244,8 @@ def _leave_out_surplus(candidates: Candidates, shape: tuple[int, int], config: S
         return
     kept = np.arange(some.size) < config.most
     if config.spread:
-        y, x = (at[some].astype(np.float64) for at in (candidates.y, candidates.x))
-        kept = thinned(y, x, candidates.snr[some], shape=shape, most=config.most)
+        y, x, snr = candidates.y[some], candidates.x[some], candidates.snr[some]
+        kept = thinned(y, x, snr, shape=shape, most=config.most)
     surplus = np.zeros(candidates.y.size, np.bool_)
     surplus[some[~kept]] = True
     candidates.leave_out("surplus", surplus)

@@ -164,7 +164,7 @@ def match(
     if sources is None:
         candidates = find_candidates(pair.science, pair.science_bad, sizes.science, stars)
     else:
-        candidates = listed_candidates(sources, (ny, nx))
+        candidates = listed_candidates(sources, pair.science)
     bad = select(
         candidates, pair, fwhm=sizes.science, kernel_size=shape.size, half=half, config=stars
     )
@@ -175,7 +175,7 @@ def match(
         stamps = stamps_of(
             candidates, bad, source, target, kernel_size=shape.size, half=half, config=stars
         )
-        cells = cell_numbers(stamps.y, stamps.x, shape=(ny, nx), cell=stars.cell)
+        cells = cell_numbers(stamps.row, stamps.column, shape=(ny, nx), cell=stars.cell)
         domain = (-0.5, ny - 0.5, -0.5, nx - 0.5)
         fit = KernelFitter(stamps, _basis(shape, config.basis), cells, domain, config.fit).fit()
     except FitError as error:

@@ -40,7 +40,7 @@ def residual_ratios(
     half = max(round(fwhm), 1)
     at = np.arange(-half, half + 1)
     disc = np.add.outer(at**2, at**2) <= half**2
-    y, x = stars.y[stars.used], stars.x[stars.used]
+    y, x = (np.floor(place[stars.used] + 0.5).astype(np.intp) for place in (stars.y, stars.x))
     if not y.size:
         return {"residual_ratio": math.nan, "residual_scatter": math.nan}
     every = np.abs(difference.image.ravel()[:: max(1, difference.image.size // _SAMPLED)])
