@@ -149,6 +149,53 @@ def test_undoing_what_was_not_matched_is_refused(names):
     assert not Path("m.fits").exists()
 
 
+def no_values(cells, _):
+    cells[:] = np.nan
+
+
+def another_width(_, header):
+    header["BKGD_WIDTH"] = 12
+
+
+def no_width(_, header):
+    del header["BKGD_WIDTH"]
+
+
+def unknown_style(_, header):
+    header["INTERPSTYLE"] = 77
+
+
+def negative_scale(_, header):
+    header["PHOTSCAL"] = -1.0
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_values, "the model of its background has no value in places"),
+        (another_width, "a background for 12 x 150 pixels does not go with"),
+        (no_width, "'BKGD_WIDTH' not found"),
+        (unknown_style, "the cards of its cells are wrong: 77"),
+        (negative_scale, "PHOTSCAL -1.0 of its background is no factor"),
+    ],
+)
+def test_a_damaged_list_of_backgrounds_is_refused(names, damage, words):
+    options = ("--no-use-polynomial", "--bin-size", "30")
+    done(names[1], "-r", names[0], "-o", "m.fits", *options)
+    with fits.open("m.fits", mode="update") as hdus:
+        for hdu in hdus:  # sums of what was intact
+            for key in ("CHECKSUM", "DATASUM"):
+                hdu.header.remove(key, ignore_missing=True)
+        damage(hdus["BKG"].data, hdus["BKG"].header)
+
+    result = run("match-bg", "m.fits", "--undo", "-o", "back.fits")
+
+    assert result.exit_code == 3
+    assert "m.fits" in failure(result)
+    assert words in failure(result)
+    assert not Path("back.fits").exists()
+
+
 def test_records_name_inputs_and_settings(names):
     done(names[1], "-r", names[0], "-o", "m.fits", "--order", "1")
 

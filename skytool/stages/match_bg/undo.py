@@ -99,10 +99,10 @@ def undone(exposure: Exposure) -> Exposure:
         )
     parts = [h for h in exposure.extensions if _is_part(h, version)]
     layer = background_from_hdus(parts, name=name).layers[0]
-    image = _without(exposure.image, layer)
+    image = _without(exposure.image, layer, name)
     variance = exposure.variance
     for hdu in (h for h in parts if h.name == FIT_VARIANCE):
-        variance = _without(variance, _renamed(hdu, name))
+        variance = _without(variance, _renamed(hdu, name), name)
     scale = _scale(last.header, name)
     calibration = exposure.calibration
     if scale != 1.0:
@@ -138,13 +138,22 @@ def _renamed(hdu: Hdu, name: str) -> BackgroundLayer:
     return background_from_hdus([copy], name=name).layers[0]
 
 
-def _without(plane: NDArray[np.float32], layer: BackgroundLayer) -> NDArray[np.float32]:
+def _without(plane: NDArray[np.float32], layer: BackgroundLayer, name: str) -> NDArray[np.float32]:
     """Return a plane without what a layer added."""
     shape = Window.whole((plane.shape[0], plane.shape[1])).shape
     out = np.empty_like(plane)
     for start in range(0, shape[0], _STRIP):
         rows = slice(start, min(start + _STRIP, shape[0]))
-        out[rows] = plane[rows] - np.float32(layer.factor) * layer.model.evaluate(shape, rows=rows)
+        try:
+            surface = np.float32(layer.factor) * layer.model.evaluate(shape, rows=rows)
+        except IncompatibleError as error:
+            raise InputError(f"{name}: {error.message}", hint="The record is damaged.") from error
+        if not np.isfinite(surface).all():
+            raise InputError(
+                f"{name}: the model of its background has no value in places.",
+                hint="The record is damaged.",
+            )
+        out[rows] = plane[rows] - surface
     return out
 
 
