@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 STAGE = "psf"
 COLUMNS = ("fwhm", "ellipticity", "stars", "reserved", "order", "residual")
 _STEM = "{stem}"
+_LARGEST_OFFSET = 0.05  # of the widths of stars from that of a given PSF, without a warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,12 +195,10 @@ def _warn_of_doubt(exposure: Exposure, measured: PsfMeasurement) -> None:
     if not quality.n_stars:
         problem = "no star to compare the PSF with"
     elif abs(quality.size_offset) > _LARGEST_OFFSET:
-        problem = f"stars are {100 * quality.size_offset:+.1f} % wider than the PSF"
+        word = "wider" if quality.size_offset > 0 else "narrower"
+        problem = f"stars are {100 * abs(quality.size_offset):.1f} % {word} than the PSF"
     if problem:
         warnings.warn(f"{exposure.name}: {problem}.", SkytoolWarning, stacklevel=2)
-
-
-_LARGEST_OFFSET = 0.05
 
 
 def psf_metrics(exposure: Exposure, measured: PsfMeasurement) -> dict[str, Any]:
