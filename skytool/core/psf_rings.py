@@ -100,32 +100,46 @@ class Rings:
         ndarray of float64, shape (n, n_functions, h, w)
             Values [per pixel].
         """
-        v, u, area = _rounded(moments, rows, columns)
-        squared = v * v + u * u
-        radius = np.arcsinh(np.sqrt(squared) / _STRETCH) / self.spacing
-        rings = [_spline(radius - ring) for ring in range(self.n_rings)]
-        rings[1] += _spline(radius + 1.0)  # reaches over the centre
-        turn = (u + 1j * v) / np.sqrt(1.0 + squared)
-        powers = [np.ones_like(turn)]
-        for _ in range(self.harmonics):
-            powers.append(powers[-1] * turn)
-        result = np.empty((len(v), len(self), *v.shape[1:]))
+        rings, angular, area = self._parts(moments, rows, columns)
+        result = np.empty((len(area), len(self), *rings[0].shape[1:]))
         for number, (ring, harmonic) in enumerate(self.functions):
-            power = powers[abs(harmonic)]
-            angular = power.imag if harmonic < 0 else power.real
-            np.multiply(rings[ring], angular, out=result[:, number])
+            np.multiply(rings[ring], angular[harmonic], out=result[:, number])
         result *= self._scale[:, None, None] / area[:, None]
         return result
 
     def sums(self, factors: Floats, moments: Floats, *, rows: Floats, columns: Floats) -> Floats:
         """Return sums of the functions, shape ``(n, h, w)``, for factors ``(n, n_functions)``."""
         n, h, w = len(rows), rows.shape[1], columns.shape[1]
-        result = np.empty((n, h, w))
-        for place in range(n):
+        result = np.zeros((n, h, w))
+        scaled = factors * self._scale
+        numbers, harmonics = np.array(self.functions).T
+        for place in range(n):  # one by one, for the cache
             one = slice(place, place + 1)
-            images = self.images(moments[:, one], rows=rows[one], columns=columns[one])
-            result[place] = np.tensordot(factors[place], images[0], axes=1)
+            rings, angular, area = self._parts(moments[:, one], rows[one], columns[one])
+            stack = np.concatenate(rings).reshape(self.n_rings, h * w)
+            for harmonic, turned in angular.items():
+                mine = harmonics == harmonic
+                profile = scaled[place, mine] @ stack[numbers[mine]]
+                result[place] += turned[0] * profile.reshape(h, w)
+            result[place] /= area[0]
         return result
+
+    def _parts(
+        self, moments: Floats, rows: Floats, columns: Floats
+    ) -> tuple[list[Floats], dict[int, Floats], Floats]:
+        """Return rings, harmonics by number, and the areas of the units of the coordinates."""
+        v, u, area = _rounded(moments, rows, columns)
+        squared = v * v + u * u
+        radius = np.arcsinh(np.sqrt(squared) / _STRETCH) / self.spacing
+        rings = [_spline(radius - ring) for ring in range(self.n_rings)]
+        rings[1] += _spline(radius + 1.0)  # reaches over the centre
+        turn = (u + 1j * v) / np.sqrt(1.0 + squared)
+        power = turn
+        angular = {0: np.ones_like(radius)}
+        for harmonic in range(1, self.harmonics + 1):
+            angular[harmonic], angular[-harmonic] = power.real, power.imag
+            power = power * turn
+        return rings, angular, area
 
 
 def _rounded(moments: Floats, rows: Floats, columns: Floats) -> tuple[Floats, Floats, Floats]:
