@@ -213,6 +213,20 @@ def test_a_plan_names_layout_and_shape_and_writes_nothing(folder):
     assert not Path("x.fits").exists()
 
 
+def test_reuse_looks_at_all_products(folder):
+    """The weights of another image do not do."""
+    args = ["convert", "good.fits", "-o", "x.fits", "--to", "swarp", "--reuse", "--json"]
+    assert run(*args).exit_code == 0
+    right = Path("x.weight.fits").read_bytes()
+    run("convert", "good.fits", "-o", "y.fits", "--to", "swarp", "--saturate", 5000)
+    Path("x.weight.fits").write_bytes(Path("y.weight.fits").read_bytes())
+
+    again = run(*args)
+
+    assert json.loads(again.stdout.splitlines()[0])["status"] == "done"
+    assert Path("x.weight.fits").read_bytes() == right
+
+
 @pytest.mark.parametrize("to", ["skytool", "swarp", "jwst"])
 def test_reuse_looks_at_input_settings_and_product(folder, to):
     args = ["convert", "good.fits", "-o", "x.fits", "--to", to, "--reuse", "--json"]

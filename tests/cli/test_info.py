@@ -275,6 +275,7 @@ def test_failures_do_not_stop_the_rest_if_asked(folder):
     assert result.stdout.startswith("good.fits\n")
     assert "\n\nrich.fits\n" in result.stdout
     assert "1 of 3 failed" in result.stderr
+    assert result.stderr.count("truncated.fits") == 1
 
 
 @pytest.mark.parametrize("name", shipped_dq_maps())

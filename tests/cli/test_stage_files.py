@@ -127,6 +127,7 @@ def test_reuse_of_whatever_exists_looks_at_nothing_else(folder):
     result = run("count", "a.fits", "b.fits", "-d", "out", "--reuse=exists")
 
     assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "out/a.fits\treused"
     assert Path("out/a.fits").read_text() == "mine"
     assert made() == ["a.fits", "b.fits"]
 

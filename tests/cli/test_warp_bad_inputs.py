@@ -265,7 +265,7 @@ class TestPixels:
         result = run("warp", "in.fits", *TARGET, "-o", "out.fits")
 
         assert result.exit_code in {4, 6}, result.output
-        failure(result)
+        assert "in.fits" in failure(result)
         assert files_in(folder) == before
 
     def test_all_bad_but_with_values_are_filled_from_nothing(self, folder, rng):
@@ -274,7 +274,7 @@ class TestPixels:
         result = run("warp", "in.fits", *TARGET, "-o", "out.fits")
 
         assert result.exit_code == 6, result.output
-        failure(result)
+        assert "in.fits has no usable pixel" in failure(result)
         assert files_in(folder) == before
 
     def test_of_unusable_variance_are_lost(self, rng):
@@ -322,6 +322,13 @@ class TestPixels:
         assert result.exit_code == 4
         assert "variance" in failure(result)
         assert files_in(folder) == before
+
+
+    def test_of_a_psf_are_named_once(self, folder, rng):
+        bare(noise(rng))
+        fits.PrimaryHDU(-np.ones((5, 5))).writeto("neg.fits")
+        args = ("in.fits", *TARGET, "--psf", "neg.fits[0]")
+        refused(folder, *args, status=3, words="neg.fits[PRIMARY]")
 
 
 class TestSettings:

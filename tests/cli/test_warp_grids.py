@@ -1,5 +1,7 @@
 """The grids that a warp can be asked for."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.cli.warping import (
     gaussians,
     measure,
     moved,
+    read_warp,
     run,
     sky_cards,
     warp,
@@ -105,6 +108,42 @@ def test_a_grid_may_be_that_of_an_extension_or_a_text_header():
         assert same.header["CRVAL1A"] == 12
     assert_star_is_in_place(by_name)
     assert warp("in.fits", "--like", "ref.fits").image.shape == (7, 9), "the first image"
+
+
+@pytest.mark.parametrize("kind", ["text", "FITS"])
+def test_a_grid_may_come_through_a_pipe(folder, kind):
+    write_grid("ref.hdr", sky_cards((160, 130), rotation=-40), (160, 130))
+    expected = warp("in.fits", "--like", "ref.hdr", output="a.fits")
+    source = "ref.hdr" if kind == "text" else "a.fits"
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cp", source, "pipe"]):
+        piped = warp("in.fits", "--like", "pipe", output="b.fits")
+    standard = run(
+        "warp", "in.fits", "--like", "-", "-o", "c.fits", input=(folder / source).read_bytes()
+    )
+
+    assert standard.exit_code == 0, standard.output
+    np.testing.assert_array_equal(piped.image, expected.image)
+    np.testing.assert_array_equal(read_warp("c.fits").image, expected.image)
+
+
+@pytest.mark.parametrize("name", ["SCI", "IMAGE"])
+def test_a_grid_may_be_given_in_the_pixels_of_a_parent(name):
+    """A cut-out whose coordinates, and X0 and Y0, are those of the image it was cut from."""
+    cards = sky_cards((160, 130), rotation=-40)
+    write_grid("ref.hdr", cards, (160, 130), origin=(40, -25))
+    cards["CRPIX1"] += -25
+    cards["CRPIX2"] += 40
+    hdu = fits.ImageHDU(np.zeros((160, 130), np.int16), cards, name=name)
+    hdu.header["X0"], hdu.header["Y0"] = -25, 40
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto("cut.fits")
+
+    expected = warp("in.fits", "--like", "ref.hdr", output="a.fits")
+    cut = warp("in.fits", "--like", f"cut.fits[{name}]", output="b.fits")
+
+    np.testing.assert_array_equal(cut.image, expected.image)
+    assert (cut.header["LTV1"], cut.header["LTV2"]) == (25, -40)
+    assert_star_is_in_place(cut)
 
 
 def test_a_warp_is_the_grid_of_the_next_one():

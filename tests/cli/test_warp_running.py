@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -363,6 +364,24 @@ class TestPlans:
         assert rule.startswith("w.fits: ")
         expected = {*names[:2], "grid.hdr", "list.txt", "my.toml", "sky.fits"}
         assert set(rule.removeprefix("w.fits: ").split()) == expected
+
+    def test_dependencies_are_files_not_streams(self, names):
+        data = Path(names[0]).read_bytes()
+        args = ("warp", "-", *GRID_OPTIONS, "-o", "w.fits", "--depfile", "w.d")
+        assert run(*args, input=data).exit_code == 0
+        assert Path("w.d").read_text() == "w.fits: grid.hdr\n\ngrid.hdr:\n"
+
+    def test_dependencies_hold_tables_and_text_headers(self, names):
+        Path("cal.csv").write_text("visit,zp\n5,25.0\n")
+        header = fits.getheader(names[0], 1)
+        cards = [card for card in header.cards if re.match("C[RTD]|CUNIT", card.keyword)]
+        Path("v5_d1.head").write_text(fits.Header(cards).tostring(sep="\n", padding=False))
+        options = ("--photocal", "cal.csv", "--wcs", "{stem}.head", "--depfile", "w.d")
+        result = run("warp", names[0], *GRID_OPTIONS, "-o", "w.fits", *options)
+
+        assert result.exit_code == 0, result.output
+        rule = Path("w.d").read_text().splitlines()[0].removeprefix("w.fits: ")
+        assert set(rule.split()) == {names[0], "grid.hdr", "cal.csv", "v5_d1.head"}
 
     def test_reports_are_the_same_lines_in_a_file(self, names):
         result = run("warp", *names, *GRID_OPTIONS, "-d", "out", "--json", "--report", "r.jsonl")

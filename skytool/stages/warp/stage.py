@@ -16,8 +16,8 @@ from skytool.models.photometry import PhotometricCalibration, calibration_from_h
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
-from skytool.stages.warp.rescale import rescaled
 from skytool.stages.warp.resampling import warp_detector
+from skytool.stages.warp.rescale import rescaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
