@@ -17,6 +17,7 @@ from skytool.models.psf_places import stars_across
 from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
+from skytool.pictures.stars import psf_stars_panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ class View:
     ----------
     extension : str
         IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), BEFORE (the image with all layers
-        put back), SKYFIT (what is left of a sky frame), or the name of another extension.
+        put back), SKYFIT (what is left of a sky frame), PSFSTARS (widths of stars beside the PSF),
+        or the name of another extension.
     stretch : Stretch or None
         How shades follow values; None: asinh for what has noise, logarithmic for a PSF, linear
         for the rest.
@@ -138,6 +140,8 @@ def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
     name = view.name
     if name == "SKYFIT":
         return sky_fit_panel(exposure, _titles(exposure, name)[0])
+    if name == "PSFSTARS":
+        return psf_stars_panel(exposure, _titles(exposure, name)[0])
     image, unit = _values(exposure, name)
     on_sky = image.shape == exposure.shape and name != "PSF"
     mask = exposure.mask if on_sky else None
