@@ -59,12 +59,12 @@ def test_a_table_without_stars_has_no_points():
     flags = np.zeros(0, np.bool_)
     empty = PsfStars(*np.empty((13, 0)), flags, flags)
 
-    with pytest.raises(IncompatibleError, match="raw.fits has no star"):
+    with pytest.raises(IncompatibleError, match=r"raw.fits has no star"):
         panel_of(exposure(empty), View(extension="PSFSTARS"))
 
 
 def test_exposures_without_a_table_have_no_points():
-    with pytest.raises(IncompatibleError, match="has no table PSFSTARS.*skytool psf"):
+    with pytest.raises(IncompatibleError, match=r"has no table PSFSTARS.*skytool psf"):
         panel_of(exposure(), View(extension="PSFSTARS"))
 
 
