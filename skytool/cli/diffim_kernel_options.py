@@ -202,7 +202,7 @@ FIT: OptionTable = {
     ),
     "--max-spatial-kernel-order": (
         "max_kernel_order",
-        {"type": click.IntRange(0, 5), "default": 3, "help": "Highest order to choose from."},
+        {"type": click.IntRange(0, 5), "default": 2, "help": "Highest order to choose from."},
     ),
     "--phot-scale-order": (
         "scale_order",

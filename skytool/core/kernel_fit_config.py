@@ -49,7 +49,7 @@ class FitConfig:
     """
 
     kernel_order: int | None = None
-    max_kernel_order: int = 3
+    max_kernel_order: int = 2
     scale_order: int = 0
     background_order: int = 2
     background: Literal["stamps", "sky"] = "sky"

@@ -79,7 +79,7 @@ def typical_variance(
 ) -> float:
     """Return the clipped mean of a variance, in single precision so that cards can hold it."""
     bad = empty | ((mask & pair.bitmask(*NOT_TYPICAL)) != 0)
-    rows = slice(None, None, max(1, variance.size >> 20))
+    rows = slice(None, None, max(1, variance.size >> 18))
     mean, _ = clipped_moments(variance[rows][~bad[rows]])
     if not mean > 0.0:
         mean, _ = clipped_moments(variance[rows].ravel())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from skytool.stages.diffim.variance_scale import difference_factor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytool.core.kernel_basis import BasisShape
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
     from skytool.models.psf import Psf
@@ -114,61 +115,117 @@ def subtract(
     AlgorithmError
         If no kernel can be fitted.
     """
-    check_bands(science, template)
-    shift = grid_shift(science, template)
-    middle = ((science.shape[0] - 1) / 2, (science.shape[1] - 1) / 2)
-    sizes = PsfSizes(
-        science=psf_size(science, y=middle[0], x=middle[1]),
-        template=psf_size(template, y=middle[0] + shift[0], x=middle[1] + shift[1]),
-    )
-    if kernel is not None and kernel.shape != science.shape:
-        raise IncompatibleError(
-            f"the stored kernel is for {kernel.shape[1]} x {kernel.shape[0]} pixels, "
-            f"{science.name} has {science.shape[1]} x {science.shape[0]}."
-        )
-    convolved = _convolved(config, sizes) if kernel is None else kernel.convolved
-    shape = kernel_shape(sizes, convolved, config.basis)
-    margin = shape.size // 2 if kernel is None else max(kernel.kernel.half)
-    pair = prepare(science, template, shift, margin, config)
+    plan = _Plan.of(science, template, config, kernel)
+    pair = prepare(science, template, plan.shift, plan.margin, config)
     metrics: dict[str, Any] = {}
     fit_background = kernel is None and config.fit.background == "sky"
     if kernel is None:
         matched = match(
             pair,
-            sizes,
-            shape,
-            convolved,
+            plan.sizes,
+            plan.shape,
+            plan.convolved,
             config,
             noise=_noise(pair),
             sources=sources,
             names=(science.name, template.name),
         )
         kernel = matched.kernel
-        metrics["basis_mode"] = shape.mode
-        metrics["kernel_chi2"] = matched.fit.chi2
+        metrics = {"basis_mode": plan.shape.mode, "kernel_chi2": matched.fit.chi2}
     found = subtracted(pair, kernel, config, fit_background=fit_background)
     white = _white(found, pair, (science, template), config)
+    return _result(science, template, plan, pair, found, white, config, metrics)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plan:
+    """What is known before any pixel is looked at.
+
+    Parameters
+    ----------
+    shift : (int, int)
+        Pixel ``(y, x)`` of the template that is the first one of the science image.
+    sizes : PsfSizes
+        Widths of the PSFs.
+    convolved : str
+        Which image is convolved.
+    shape : BasisShape
+        Widths and size of the kernel.
+    margin : int
+        Pixels around the science image that the kernel reaches.
+    """
+
+    shift: tuple[int, int]
+    sizes: PsfSizes
+    convolved: str
+    shape: BasisShape
+    margin: int
+
+    @classmethod
+    def of(
+        cls,
+        science: Exposure,
+        template: Exposure,
+        config: DiffimConfig,
+        kernel: MatchingKernel | None,
+    ) -> Self:
+        check_bands(science, template)
+        shift = grid_shift(science, template)
+        y, x = ((size - 1) / 2 for size in science.shape)
+        sizes = PsfSizes(
+            science=psf_size(science, y=y, x=x),
+            template=psf_size(template, y=y + shift[0], x=x + shift[1]),
+        )
+        if kernel is None:
+            convolved = _convolved(config, sizes)
+            shape = kernel_shape(sizes, convolved, config.basis)
+            return cls(
+                shift=shift, sizes=sizes, convolved=convolved, shape=shape, margin=shape.size // 2
+            )
+        if kernel.shape != science.shape:
+            raise IncompatibleError(
+                f"the stored kernel is for {kernel.shape[1]} x {kernel.shape[0]} pixels, "
+                f"{science.name} has {science.shape[1]} x {science.shape[0]}."
+            )
+        return cls(
+            shift=shift,
+            sizes=sizes,
+            convolved=kernel.convolved,
+            shape=kernel_shape(sizes, kernel.convolved, config.basis),
+            margin=max(kernel.kernel.half),
+        )
+
+
+def _result(
+    science: Exposure,
+    template: Exposure,
+    plan: _Plan,
+    pair: Pair,
+    found: Subtracted,
+    white: White | None,
+    config: DiffimConfig,
+    metrics: dict[str, Any],
+) -> DiffimResult:
+    """Return planes with their PSF, and the numbers."""
     planes = found.difference if white is None else white.planes
     planes, factor = _rescaled(planes, found, pair, config)
-    own, shifted = (template, shift) if convolved == "SCIENCE" else (science, (0, 0))
+    own, shift = (template, plan.shift) if plan.convolved == "SCIENCE" else (science, (0, 0))
     assert own.psf is not None  # noqa: S101  its width was measured
-    psf = other = own.psf.shifted(-shifted[0], -shifted[1])
+    psf = plain = own.psf.shifted(-shift[0], -shift[1])
     if white is not None:
         psf = white_psf(psf, white.whitening.kernel, science.shape)
     difference = _exposure(science, planes, pair, psf=psf, name="difference")
-    matched_image = _exposure(science, found.matched, pair, psf=other, name="matched image")
-    parts = _parts(science, matched_image, pair, found, other)
-    metrics |= residual_ratios(
-        difference, parts[0], kernel.stars, fwhm=max(sizes.science, sizes.template)
-    )
+    matched = _exposure(science, found.matched, pair, psf=plain, name="matched image")
+    parts = _parts(science, matched, pair, found, plain)
+    kernel, sizes = found.kernel, plan.sizes
     metrics |= {
         "kernel_sum": kernel.sum,
         "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
         "kernel_order": kernel.kernel_order,
         "kernel_rejected": kernel.stars.counts(),
         "kernel_condition": kernel.condition,
-        "background_order": found.kernel.background_order,
-        "convolved": convolved.lower(),
+        "background_order": kernel.background_order,
+        "convolved": kernel.convolved.lower(),
         "template_coverage": pair.coverage,
         "science_fwhm": sizes.science,
         "template_fwhm": sizes.template,
@@ -176,12 +233,10 @@ def subtract(
         "science_factor": pair.science_factor * factor,
         "template_factor": pair.template_factor * factor,
     }
+    fwhm = max(sizes.science, sizes.template)
+    metrics |= residual_ratios(difference, parts[0], kernel.stars, fwhm=fwhm)
     return DiffimResult(
-        difference=difference,
-        matched=matched_image,
-        parts=parts,
-        kernel=found.kernel,
-        metrics=metrics,
+        difference=difference, matched=matched, parts=parts, kernel=kernel, metrics=metrics
     )
 
 

@@ -22,6 +22,7 @@ NOT_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
 """Planes of pixels that do not tell the noise."""
 
 _CELL = 32  # [pixel] of the background
+_SAMPLED = 1 << 18  # pixels that tell a scatter, of which more are left out by rows
 _LEAST = 1000  # pixels of a difference that can tell its scatter
 
 
@@ -91,7 +92,7 @@ def difference_factor(
     float
         1 if the variance is not to be scaled by the difference.
     """
-    rows = slice(None, None, max(1, image.size >> 20))
+    rows = slice(None, None, max(1, image.size // _SAMPLED))
     good = ~bad[rows]
     if not config.scale_variance or config.variance_from != "difference" or good.sum() < _LEAST:
         return 1.0
@@ -102,8 +103,10 @@ def difference_factor(
 
 def _from_pairs(image: Floats, variance: Floats, bad: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the factors by the differences of pixels some distance apart."""
-    sigma = np.sqrt(np.where(bad, np.float32(1.0), variance))
-    scaled = sky_noise(image / sigma, bad).typical_rms ** 2
+    rows = slice(None, None, max(1, image.size // _SAMPLED))
+    left_out = bad[rows]
+    sigma = np.sqrt(np.where(left_out, np.float32(1.0), variance[rows]))
+    scaled = sky_noise(image[rows] / sigma, left_out).typical_rms ** 2
     if np.isfinite(scaled) and scaled > 0.0:
         return scaled, scaled
     return _from_quartiles(image, variance, bad)
