@@ -38,6 +38,7 @@ KERNELS = (
 _KERNEL_OPTIONS = (
     click.option(
         "--kernel",
+        "--warping-kernel-name",
         type=click.Choice(KERNELS, case_sensitive=False),
         default="lanczos3",
         help="Resampling kernel. lanczos5 and spline3 measure fluxes of well-sampled stars better "
@@ -45,12 +46,14 @@ _KERNEL_OPTIONS = (
     ),
     click.option(
         "--mask-kernel",
+        "--mask-warping-kernel-name",
         type=click.Choice([*KERNELS[:6], ""]),
         default="bilinear",
         help="Kernel over which mask planes spread; '' is the whole footprint of --kernel.",
     ),
     click.option(
         "--grow-planes",
+        "--grow-full-mask",
         type=PLANES,
         default="EDGE",
         help="Planes that spread over the whole footprint of --kernel.",
@@ -76,6 +79,7 @@ _KERNEL_OPTIONS = (
     ),
     click.option(
         "--wcs-step",
+        "--interp-length",
         type=click.IntRange(min=0),
         default=64,
         help="Spacing of the nodes between which positions are interpolated [pixel]; 0: none.",
@@ -110,6 +114,7 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--bad-planes",
+        "--bad-mask-planes",
         type=PLANES,
         default="NO_DATA",
         help="Warped pixels with these planes are not used.",
@@ -150,6 +155,12 @@ _PIXEL_OPTIONS = (
         "a model; {stem}, {visit} and {detector} in the name stand for those of the exposure.",
     ),
     click.option(
+        "--bg-subtracted/--no-bg-subtracted",
+        default=True,
+        help="Leave the background subtracted, or add the layers stored in the exposure as "
+        "--add-background stored does.",
+    ),
+    click.option(
         "--sky-correction",
         "--do-apply-sky-corr",
         type=INPUT,
@@ -163,6 +174,12 @@ _PIXEL_OPTIONS = (
         metavar="FILE",
         help="Flat field of the background over that of stars, an image named like the models of "
         "--add-background: with both models the exposure counts as divided by it.",
+    ),
+    click.option(
+        "--write-empty",
+        "--do-write-empty-warps",
+        is_flag=True,
+        help="Also write a warp without any value, of a visit that only seems to see the grid.",
     ),
     click.option(
         "--psf-overlap",
@@ -180,6 +197,7 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--noise",
+        "--number-of-noise-realizations",
         type=click.IntRange(min=0, max=99),
         default=0,
         metavar="N",
@@ -200,6 +218,7 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--masked-fraction",
+        "--do-warp-masked-fraction",
         is_flag=True,
         help="Also write the fraction of every pixel that comes from unusable ones.",
     ),

@@ -39,6 +39,16 @@ def stage_config(settings: dict[str, Any]) -> WarpConfig:
     return config
 
 
+def with_background(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the background that ``--no-bg-subtracted`` adds."""
+    if settings["bg_subtracted"]:
+        if settings["add_background"] is not None:
+            why = "with --add-background"
+            refuse_unused(("bg_subtracted",), why, click.get_current_context())
+        return settings
+    return {**settings, "add_background": settings["add_background"] or "stored"}
+
+
 def refuse_unused(names: Sequence[str], why: str, ctx: click.Context) -> None:
     """Refuse options of the command line that have no use."""
     from click.core import ParameterSource

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from skytool.cli.stage_files import Unit, run_units
 from skytool.cli.warp_making import WarpTask, make_warp, model_files
-from skytool.cli.warp_settings import stage_config
+from skytool.cli.warp_settings import stage_config, with_background
 from skytool.errors import IncompatibleError, NothingToDoError, SkytoolError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def warp_units(
     from skytool.cli.warp_candidates import Judge, selected_sources
     from skytool.models.provenance import SettingRecord
 
+    settings = with_background(settings)
     config = stage_config(settings)
     failures: list[Unit[Any]] = []
     sources = selected_sources(_sources(inputs, reading, run, failures), selection.ids)

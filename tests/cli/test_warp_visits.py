@@ -378,6 +378,14 @@ class TestSkies:
         np.testing.assert_allclose(restored.others["CCDS"]["SKYADD"], 100, rtol=1e-6)
         assert (without.others["CCDS"]["SKYADD"] == 0).all()
 
+    def test_the_name_of_lsst_for_it_does_the_same(self, rng):
+        names = self.write(rng)
+        restored = warp(*names, "--like", "grid.hdr", "--add-background", "stored")
+        same = warp(*names, "--like", "grid.hdr", "--no-bg-subtracted")
+        np.testing.assert_array_equal(same.image, restored.image)
+        both = ("--bg-subtracted", "--add-background", "stored")
+        assert run("warp", *names, "--like", "grid.hdr", "-o", "x", *both).exit_code == 2
+
     @pytest.mark.parametrize("unit", ["adu", "nJy", ""])
     def test_models_from_files_are_in_counts_or_nanojanskys(self, rng, unit):
         names = self.write(rng)
@@ -446,6 +454,15 @@ class TestSelection:
         beside = run("warp", name, "--like", self.grid(125, 85), "-o", "x.fits", "-n")
         assert beside.exit_code == 6
         assert "no exposure overlaps corner.hdr" in beside.stderr
+
+    @pytest.mark.parametrize("name", ["--write-empty", "--do-write-empty-warps"])
+    def test_a_warp_without_any_value_is_written_on_demand(self, name):
+        source = write_exposure("in.fits", np.ones(SHAPE), sky=sky_cards(SHAPE))
+        warped = warp(source, "--like", self.grid(119, 79), name)
+
+        assert warped.empty.all()
+        assert warped.primary["GOODPIX"] == 0
+        assert warped.others["CCDS"]["GOODPIX"].tolist() == [0]
 
     def test_the_others_of_a_visit_are_listed_as_skipped(self):
         names = write_visit(12)

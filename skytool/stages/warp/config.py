@@ -62,6 +62,8 @@ class WarpConfig:
         Add the error of the photometric calibration to the variance.
     scale_variance : bool
         Multiply the variance of the warp by what makes it that of the scatter of its sky.
+    write_empty : bool
+        Make a warp even if no pixel has a value.
     masked_fraction : bool
         Also return the fraction of each pixel that comes from unusable pixels.
     psf_overlap : {"taken", "all"}
@@ -97,6 +99,7 @@ class WarpConfig:
     oversample: int | None = None
     calib_variance: bool = False
     scale_variance: bool = False
+    write_empty: bool = False
     masked_fraction: bool = False
     psf_overlap: Literal["taken", "all"] = "taken"
     psf_shift: Literal["model", "lanczos5"] = "model"

@@ -185,7 +185,7 @@ def warp_and_match_visit(
         If a detector has no WCS, units do not fit together, a mask plane is unknown, or a PSF to
         match is missing.
     NothingToDoError
-        If no detector gives a value to any pixel.
+        If no detector gives a value to any pixel, unless the settings ask for empty warps.
     """
     visit: _Visit | None = None
     reports = []
@@ -227,7 +227,8 @@ def warp_and_match_visit(
             )
         )
         del prepared, warped  # before the next detector is read
-    if visit is None or not any(report.good_pixels for report in reports):
+    empty = not any(report.good_pixels for report in reports)
+    if visit is None or (empty and not config.write_empty):
         raise _nothing(reports, grid)
     return visit.result(grid, tuple(reports))
 
