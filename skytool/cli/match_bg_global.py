@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from skytool.cli.stage_files import Unit
     from skytool.core.chebyshev import ChebyshevModel
     from skytool.core.overlap_solve import OverlapSolution, PairCells
+    from skytool.core.reference_cost import ReferenceChoice
     from skytool.stages.match_bg import BackgroundFit
 
 _log = logging.getLogger(__name__)
 
 
-def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+def global_tasks(
+    plan: Plan, units: Sequence[Unit[Any]], *, choice: ReferenceChoice | None = None
+) -> list[Unit[Any]]:
     """Solve for all exposures and return the units with complete tasks.
+
+    With `choice` the exposures need not be measured anew to choose a reference.
 
     Raises
     ------
@@ -47,8 +52,7 @@ def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
     visits = plan.visits
     if len(visits) == 1:
         return [_alone(plan, unit) for unit in units]
-    choice = None
-    if reference is None and config.gauge == "reference":
+    if choice is None and reference is None and config.gauge == "reference":
         choice, _ = plan.choose()
     pairs = plan.pairs()
     number = None if reference is None else plan.numbers[reference.name]
@@ -75,7 +79,12 @@ def global_tasks(plan: Plan, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
             "orders_compared": solution.scores.tolist(),
             **plan.costs(choice, i),
         }
-        values = {"is_reference": i == anchor or partner is None, "fit": fits[i], "facts": facts}
+        values = {
+            "is_reference": i == anchor or partner is None,
+            "fit": fits[i],
+            "facts": facts,
+            "mode": "global",
+        }
         if partner is None:
             task = plan.task(visits[i], None, [], **values)
         else:
@@ -105,7 +114,7 @@ def _describe(plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution)
 def _alone(plan: Plan, unit: Unit[Any]) -> Unit[Any]:
     """Return the unit of an exposure that is the only one."""
     visit: Visit = unit.task.visit
-    return replace(unit, task=plan.task(visit, None, [], is_reference=True))
+    return replace(unit, task=plan.task(visit, None, [], is_reference=True, mode="global"))
 
 
 def _surface(fit: BackgroundFit, shape: tuple[int, int]) -> ChebyshevModel | None:

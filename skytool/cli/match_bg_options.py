@@ -53,10 +53,12 @@ def _choice(*values: str) -> click.Choice[str]:
 _REFERENCE_OPTIONS = (
     click.option(
         "--mode",
-        type=_choice("reference", "global"),
-        default="reference",
+        type=_choice("auto", "reference", "global"),
+        default="auto",
         help="reference: every input is matched to one exposure. global: the differences of all "
-        "pairs that overlap are solved for at once.",
+        "pairs that overlap are solved for at once. auto: global for the parts of a mosaic, that "
+        "is where an input shares less than half of its pixels with the best reference; with "
+        "--reference or curves always reference.",
     ),
     click.option(
         "-r",

@@ -22,6 +22,9 @@ from skytool.errors import IncompatibleError, SkytoolError, SkytoolWarning
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from skytool.cli.config import Setting
     from skytool.cli.options import RunOptions
     from skytool.models.provenance import SettingRecord
@@ -60,6 +63,7 @@ class Plan:
     offsets: dict[int, float]
     run: RunOptions
     _digests: dict[str, str] = field(default_factory=dict)
+    _seen: list[NDArray[np.bool_]] = field(default_factory=list)
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -134,14 +138,17 @@ class Plan:
 
         Exposures whose pixels cannot be read become failures.
         """
-        if self.settings["mode"] == "global":
-            from skytool.cli.match_bg_global import global_tasks
+        from skytool.cli.match_bg_global import global_tasks
 
+        if self.settings["mode"] == "global":
             return global_tasks(self, units)
         broken: dict[str, SkytoolError] = {}
         choice = None
         if self.reference is None:
             choice, broken = self.choose()
+            if not broken and self._is_mosaic(choice):
+                _log.info("--mode global: the inputs are parts of a mosaic")
+                return global_tasks(self, units, choice=choice)
             self.reference = self.visits[choice.index]
         reference = self.reference
         records = self.reference_records(reference)
@@ -170,6 +177,7 @@ class Plan:
         """Return the complete task of an exposure."""
         number = self.numbers[visit.name]
         values.setdefault("is_reference", reference is not None and visit.name == reference.name)
+        values.setdefault("mode", "reference")
         return MatchTask(
             visit=visit,
             reference=reference,
@@ -178,7 +186,6 @@ class Plan:
             reference_records=tuple(records),
             settings=self.records,
             fingerprint=self._fingerprint(visit),
-            mode=self.settings["mode"],
             overwrite=self.run.may_replace,
             compress=self.run.compress,
             **values,
@@ -209,7 +216,8 @@ class Plan:
         with closing(outcomes):
             for visit, outcome in zip(self.visits, outcomes, strict=False):
                 if outcome.error is None:
-                    figures.append(outcome.result)
+                    figures.append(outcome.result.sky)
+                    self._seen.append(outcome.result.seen)
                 elif self.run.keep_going and isinstance(outcome.error, SkytoolError):
                     figures.append(NO_FIGURES)
                     broken[visit.name] = outcome.error
@@ -220,6 +228,19 @@ class Plan:
         choice = best_reference(figures, self.visits[0].config)
         _log.info("reference: %s", self.visits[choice.index].name)
         return choice, broken
+
+    def _is_mosaic(self, choice: ReferenceChoice) -> bool:
+        """Tell whether the mode is left open, and all overlaps are needed."""
+        from skytool.stages.match_bg import is_mosaic
+
+        is_open = (
+            self.settings["mode"] == "auto"
+            and self.settings["use_polynomial"]
+            and self.settings["smoothing"] == "0"
+            and self.settings["scale"] != "fit"
+            and not self.settings["tract_grid"]
+        )
+        return is_open and is_mosaic(self._seen, choice.index)
 
     def costs(self, choice: ReferenceChoice | None, number: int) -> dict[str, Any]:
         """Return the cost of an exposure as a reference, for the report."""
@@ -256,7 +277,7 @@ class Plan:
 
         named = self.settings["reference"] or self.settings["ref_warp_visit"]
         involved = list(self.visits)  # all of them decide on the reference, or on the solution
-        if named and self.settings["mode"] == "reference" and self.reference is not None:
+        if named and self.settings["mode"] != "global" and self.reference is not None:
             involved = [visit, self.reference]
         sums = [self._digest(member.source) for one in involved for member in one.members]
         sums.append(repr(sorted(self.offsets.items())))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Piece,
         Reference,
     )
-    from skytool.stages.match_bg.selection import SkyFigures
+    from skytool.stages.match_bg.selection import ExposureFigures
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ def forget_reference() -> None:
     _held.clear()
 
 
-def measure_figures(visit: Visit) -> SkyFigures:
-    """Read an exposure and return what a choice of reference asks of it."""
+def measure_figures(visit: Visit) -> ExposureFigures:
+    """Read an exposure and return what choices of reference and mode ask of it."""
     from skytool.stages.match_bg import figures_of
 
     return figures_of(visit.pieces, visit.frame_shape, visit.config, scale=visit.scale)

@@ -285,6 +285,35 @@ def test_groups_that_do_not_overlap_are_told_apart(folder, rng):
     assert [row["metrics"]["group"] for row in rows.values()] == [0, 0, 1, 1]
 
 
+def test_parts_of_a_mosaic_are_solved_for_together(folder, rng):
+    names = []
+    for k, (name, first, last) in enumerate((("a", 0, 80), ("b", 45, 130), ("c", 95, 170))):
+        lost = np.ones(SHAPE, bool)
+        lost[:, first:last] = False
+        names.append(write_one(f"{name}.fits", rng, k, lost=lost))
+    modes = {}
+    for options in ((), ("--mode", "reference"), ("-r", "b.fits")):
+        done(*names, "-d", "out", "--overwrite", *options)
+        modes[options] = {fits.getval(f"out/{name}", "BKGMODE") for name in names}
+
+    assert [*modes.values()] == [{"global"}, {"reference"}, {"reference"}]
+
+
+def test_what_hangs_together_nowhere_is_no_mosaic():
+    from skytool.stages.match_bg import is_mosaic
+
+    def seen(first, last):
+        out = np.zeros((20, 100), bool)
+        out[:, first:last] = True
+        return out
+
+    chain = [seen(0, 40), seen(30, 70), seen(60, 100)]
+    assert is_mosaic(chain, 1)
+    assert not is_mosaic([seen(0, 60), seen(10, 90), seen(30, 100)], 1)
+    assert not is_mosaic([*chain[:2], seen(75, 100)], 1)
+    assert not is_mosaic([*chain, seen(0, 0)], 1)
+
+
 # --- failures -----------------------------------------------------------------------------------
 
 

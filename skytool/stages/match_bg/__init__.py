@@ -6,7 +6,7 @@ from skytool.stages.match_bg.fitting import no_background
 from skytool.stages.match_bg.frames import Frame, common_frame
 from skytool.stages.match_bg.overlaps import Overlapping, fit_of, pair_cells, partner_of, solve
 from skytool.stages.match_bg.quality import MatchQuality, check_quality
-from skytool.stages.match_bg.selection import best_reference, figures_of
+from skytool.stages.match_bg.selection import best_reference, figures_of, is_mosaic
 from skytool.stages.match_bg.stage import (
     STAGE,
     Match,
@@ -36,6 +36,7 @@ __all__ = [
     "common_frame",
     "figures_of",
     "fit_of",
+    "is_mosaic",
     "no_background",
     "pair_cells",
     "partner_of",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from skytool.core.difference_cells import ImagePiece
+from skytool.core.overlap_solve import connected_groups
 from skytool.core.reference_cost import (
     NO_FIGURES,
     CostKind,
@@ -19,16 +20,44 @@ from skytool.core.reference_cost import (
 )
 from skytool.core.superpixels import superpixels
 from skytool.errors import AlgorithmError
+from skytool.stages.match_bg.background_fit import Lattice
 from skytool.stages.match_bg.prepared import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from skytool.core.superpixels import SuperpixelRule
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.stage import Piece
 
-__all__ = ["ReferenceChoice", "SkyFigures", "best_reference", "figures_of"]
+__all__ = [
+    "ExposureFigures",
+    "ReferenceChoice",
+    "SkyFigures",
+    "best_reference",
+    "figures_of",
+    "is_mosaic",
+]
+
+_SHARED = 0.5  # of the pixels of an exposure, that a reference for it should have too
+_LINKED = 0.005  # of the pixels of the smaller of two exposures, that make an overlap
+
+
+class ExposureFigures(NamedTuple):
+    """What is measured of an exposure before anything is matched.
+
+    Parameters
+    ----------
+    sky : SkyFigures
+        What a choice of reference asks.
+    seen : ndarray of bool, shape (n_y, n_x)
+        Points of a lattice over the frame at which it has a value.
+    """
+
+    sky: SkyFigures
+    seen: NDArray[np.bool_]
 
 
 def figures_of(
@@ -37,8 +66,8 @@ def figures_of(
     config: MatchConfig,
     *,
     scale: float = 1.0,
-) -> SkyFigures:
-    """Return what a choice of reference asks of an exposure.
+) -> ExposureFigures:
+    """Return what choices of reference and mode ask of an exposure.
 
     Parameters
     ----------
@@ -51,15 +80,19 @@ def figures_of(
     scale : float
         Factor to common fluxes.
     """
+    lattice = Lattice(frame_shape)
 
     def images() -> Iterator[ImagePiece]:
         for piece in pieces:
             ready = prepare(piece.read(), piece.window, config, scale=scale)
             yield ImagePiece(ready.window, ready.image, ready.bad)
 
+    watched = lattice.watch(images())
     if config.superpixels is not None and config.cost is CostKind.CHI2:
-        return _superpixel_figures(images(), frame_shape, config, config.superpixels)
-    return combined_figures([sky_figures(one.image, one.bad, config.cost) for one in images()])
+        sky = _superpixel_figures(watched, frame_shape, config, config.superpixels)
+    else:
+        sky = combined_figures([sky_figures(one.image, one.bad, config.cost) for one in watched])
+    return ExposureFigures(sky, lattice.seen)
 
 
 def _superpixel_figures(
@@ -98,3 +131,30 @@ def best_reference(figures: Sequence[SkyFigures], config: MatchConfig) -> Refere
             "no exposure has a good pixel to choose a reference by.",
             hint="Look at --bad-mask-planes and --mask-sources, or name one with --reference.",
         ) from error
+
+
+def is_mosaic(seen: Sequence[NDArray[np.bool_]], reference: int) -> bool:
+    """Tell whether exposures hang together by their overlaps rather than by one reference.
+
+    What is fitted to an overlap says little about an exposure of which most lies beyond: where one
+    shares less than half of its pixels with the reference, all overlaps are needed. They only help
+    if they link every exposure to the others.
+
+    Parameters
+    ----------
+    seen : sequence of ndarray of bool, shape (n_y, n_x)
+        Points of one lattice at which each exposure has a value.
+    reference : int
+        Number of the best reference.
+    """
+    sizes = [max(int(one.sum()), 1) for one in seen]
+    shared = [int((one & seen[reference]).sum()) for one in seen]
+    if all(common >= _SHARED * size for common, size in zip(shared, sizes, strict=True)):
+        return False
+    links = [
+        (i, j)
+        for j in range(len(seen))
+        for i in range(j)
+        if int((seen[i] & seen[j]).sum()) >= max(_LINKED * min(sizes[i], sizes[j]), 1)
+    ]
+    return int(connected_groups(len(seen), links).max()) == 0
