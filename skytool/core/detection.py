@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.detection_loops import footprint_boxes, label_pixels, local_maxima, paint_runs
+from skytool.core.detection_loops import (
+    footprint_boxes,
+    label_pixels,
+    local_maxima,
+    paint_runs,
+    renumber,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,11 +126,10 @@ def detect(
     row, column, height = row[order], column[order], height[order]
     negative, footprint = negative[order], footprint[order]
     first = np.flatnonzero(np.diff(footprint, prepend=-1))
-    renumber = np.zeros(n + 1, np.int32)
-    renumber[footprint[first] + 1] = np.arange(1, n + 1)
-    if n:
-        labels = renumber[labels]
     sorted_by = footprint[first]
+    final = np.zeros(n + 1, np.int32)
+    final[sorted_by + 1] = np.arange(1, n + 1)
+    renumber(labels, labels, final, 0)
     box, area = np.zeros((n, 4), np.intp), np.zeros(n, np.intp)
     footprint_boxes(labels, box, area)
     return Detections(
@@ -179,21 +184,18 @@ def _united(flags: NDArray[np.uint8]) -> tuple[NDArray[np.int32], Flags, Flags]:
         by_sign.append((labels, label_pixels(flags, bit, labels)))
     (positive, n_positive), (negative, n_negative) = by_sign
     parents = np.arange(n_positive + n_negative + 1)
-    overlap = (flags & _POSITIVE != 0) & (flags & _NEGATIVE != 0)
+    overlap = np.nonzero(flags == (_POSITIVE | _NEGATIVE))
     pairs = np.unique(np.stack([positive[overlap], negative[overlap] + n_positive]), axis=1)
     for one, other in pairs.T:
         low, high = sorted((_top(parents, one), _top(parents, other)))
         parents[high] = low
     tops = np.array([_top(parents, label) for label in range(parents.size)], np.intp)
     roots, number = np.unique(tops[1:], return_inverse=True)
-    final = np.append(0, number + 1).astype(np.int32)
     has_positive, has_negative = np.zeros((2, roots.size), np.bool_)
     has_positive[number[:n_positive]] = True
     has_negative[number[n_positive:]] = True
-    labels = final[
-        np.where(positive > 0, positive, np.where(negative > 0, negative + n_positive, 0))
-    ]
-    return labels, has_positive, has_negative
+    renumber(positive, negative, np.append(0, number + 1).astype(np.int32), n_positive)
+    return positive, has_positive, has_negative
 
 
 def _top(parents: Integers, label: int) -> int:

@@ -131,3 +131,19 @@ def footprint_boxes(labels: Plane, boxes: Plane, areas: Plane) -> None:
             areas[labels[y, x] - 1] += 1
             box[0], box[1] = min(box[0], y), max(box[1], y)
             box[2], box[3] = min(box[2], x), max(box[3], x)
+
+
+@compiled_in_order
+def renumber(labels: Plane, others: Plane, final: Plane, offset: int) -> None:
+    """Replace the labels of two planes, of which the first counts where it has any.
+
+    `final` gives the new label of every old one; those of `others` come after `offset`. The result
+    is in `labels`.
+    """
+    ny, nx = labels.shape
+    for y in range(ny):
+        for x in range(nx):
+            if labels[y, x]:
+                labels[y, x] = final[labels[y, x]]
+            elif others[y, x]:
+                labels[y, x] = final[others[y, x] + offset]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from skytool.core.detection import Detections
     from skytool.core.dipole import Dipole
-    from skytool.models.background_layers import BinnedBackground
+    from skytool.models.background_layers import BackgroundModel
     from skytool.models.exposure import Exposure
     from skytool.stages.diffim.sources_config import SourcesConfig
     from skytool.stages.diffim.sources_measure import Floats, Values
@@ -67,7 +67,7 @@ class SourceReport:
         Their signal-to-noise ratio, of unit variance; NaN where there is none.
     catalogue : SourceCatalogue
         The sources, then the empty places.
-    background : BinnedBackground or None
+    background : BackgroundModel or None
         What was subtracted from the difference.
     metrics : dict
         Numbers for the header and the report.
@@ -77,7 +77,7 @@ class SourceReport:
     score: Exposure
     snr: Plane
     catalogue: SourceCatalogue
-    background: BinnedBackground | None
+    background: BackgroundModel | None
     metrics: dict[str, float | int]
 
 
@@ -89,7 +89,7 @@ class _Images:
     score: Exposure
     psf: SourcePsf
     bad: Flags
-    background: BinnedBackground | None
+    background: BackgroundModel | None
 
 
 def find_sources(
@@ -127,8 +127,9 @@ def find_sources(
     AlgorithmError
         If nothing was found and that is an error.
     """
-    measured = Measured.of(_without_planes(difference), config.bad_planes)
-    images = _prepared(_without_planes(difference), score, measured, config)
+    difference = _without_planes(difference)
+    measured = Measured.of(difference, config.bad_planes)
+    images = _prepared(difference, score, measured, config)
     snr = significance(images.score.image, images.score.variance)
     growth = int(config.grow * images.psf.sigma + 0.5)
     found = detect(snr, threshold=config.threshold, min_pixels=config.min_pixels, growth=growth)
@@ -136,7 +137,8 @@ def find_sources(
     mask = mask.with_flagged(found.negative_mask, DETECTED[1])
     images = replace(images, difference=images.difference.with_values(mask=mask))
     images = replace(images, score=_flagged(images.score, mask))
-    parts = [Measured.of(images.difference, config.bad_planes, images.psf)]
+    pixels = measured.pixels._replace(image=images.difference.image)
+    parts = [Measured(pixels, images.psf)]
     for exposure in (science, template):
         if exposure is not None and (config.forced or config.dipoles):
             own = None if exposure.psf is not None or science is None else parts[-1].psf
@@ -150,7 +152,11 @@ def find_sources(
         )
     occupied = found.positive | found.negative_mask | images.bad
     searched = Searched(snr, images.psf.sigma, config.threshold)
-    metrics = {
+    metrics: dict[str, float | int] = {}
+    if score is None and config.filter == "psf":
+        # the score at the place of a source of flux one, in the middle of the image
+        metrics["scoreFluxFactor"] = float(np.square(images.psf.middle).sum())
+    metrics |= {
         **noise_metrics(images.difference, occupied, searched),
         **mask_metrics(mask, images.bad, found),
         **catalogue_metrics(catalogue, counts),
@@ -179,7 +185,9 @@ def _prepared(
         first = leftover_sky(image, bad, config, strict=False)
     level = _level(first, difference.shape)
     if score is None:
-        filtering = psf if config.filter == "psf" else _gaussian(psf, config.kernel_width)
+        filtering = psf.simplified()
+        if config.filter == "gaussian":
+            filtering = _gaussian(psf, config.kernel_width)
         made = matched_filter(image - level, variance, bad, filtering)
         score = difference.with_values(image=made.signal, variance=made.variance, extensions=())
         weight = np.float32(filtering.middle.sum())
@@ -193,13 +201,12 @@ def _prepared(
         grown = grown_pixels(snr, threshold=config.threshold, growth=int(3.0 * psf.sigma + 1.0))
         background = leftover_sky(image, bad | grown, config) or first
         # the change is so small, and so smooth, that the filter only multiplies it by its sum
-        level = _level(background, difference.shape)
-        change = weight * (level - _level(first, difference.shape))
-        score = score.with_values(image=score.image - change)
+        before, level = level, _level(background, difference.shape)
+        score = score.with_values(image=score.image - weight * (level - before))
     return _Images(difference.with_values(image=image - level), score, psf, bad, background)
 
 
-def _level(background: BinnedBackground | None, shape: tuple[int, int]) -> Plane | np.float32:
+def _level(background: BackgroundModel | None, shape: tuple[int, int]) -> Plane | np.float32:
     """Return the sky at every pixel."""
     return np.float32(0.0) if background is None else background.evaluate(shape)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.cell_grid import CellGrid
 from skytool.core.cells import cell_statistics
-from skytool.core.chebyshev import n_terms
+from skytool.core.chebyshev import n_terms, point_basis
+from skytool.core.chebyshev_fit import chebyshev_fit
 from skytool.core.interpolation import InterpolationRule, fill_missing
-from skytool.models.background_layers import Approximation, BinnedBackground
+from skytool.models.background_layers import BinnedBackground, ChebyshevBackground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from skytool.models.background_layers import BackgroundModel
     from skytool.stages.diffim.sources_config import SourcesConfig
 
 _LEAST_GOOD = 0.1  # part of a cell
@@ -28,7 +31,7 @@ def leftover_sky(
     config: SourcesConfig,
     *,
     strict: bool = True,
-) -> BinnedBackground | None:
+) -> BackgroundModel | None:
     """Return the sky of a difference.
 
     Parameters
@@ -44,7 +47,7 @@ def leftover_sky(
 
     Returns
     -------
-    BinnedBackground or None
+    BackgroundModel or None
         None where no cell has enough pixels. The polynomial is left for a spline through the cells
         if their misfit is more than twice what their errors allow, and its order is lowered until
         there are twice as many cells as terms.
@@ -54,8 +57,6 @@ def leftover_sky(
     if not cells.valid.any():
         return None
     weights = cells.weights(pooling=_POOLING)
-    with np.errstate(divide="ignore"):
-        variance = (1.0 / weights).astype(np.float32)
     filled = fill_missing(cells.value).astype(np.float32)
     spline = BinnedBackground(filled, grid, InterpolationRule(reach=0.0))
     if config.background_order is None:
@@ -63,17 +64,18 @@ def leftover_sky(
     n_cells = int(cells.valid.sum())
     orders = range(config.background_order + 1)
     order = max((n for n in orders if 2 * n_terms(n) <= n_cells), default=0)
-    fit = BinnedBackground(
-        np.where(cells.valid, cells.value, np.nan).astype(np.float32),
-        grid,
-        variance=variance,
-        approximation=Approximation(order, weighted=True),
+    fit = chebyshev_fit(
+        cells.value,
+        point_basis(order, grid.image_shape, y=cells.y, x=cells.x),
+        order=order,
+        shape=grid.image_shape,
+        weights=weights,
+        max_condition=math.inf,
     )
+    polynomial = ChebyshevBackground(fit.model)
     freedom = n_cells - n_terms(order)
     if freedom < 1 or not strict:
-        return fit
-    model = fit.evaluate(grid.image_shape)
-    rows, columns = (np.round(at).astype(np.intp) for at in (grid.y_centers, grid.x_centers))
-    misfit = np.square(cells.value - model[np.ix_(rows, columns)]) * weights
-    chi2 = float(np.nansum(np.where(cells.valid, misfit, 0.0))) / freedom
-    return fit if chi2 <= _WORST_FIT else spline
+        return polynomial
+    misfit = np.square(cells.value - fit.model.evaluate(y=cells.y, x=cells.x)) * weights
+    chi2 = float(misfit[cells.valid].sum()) / freedom
+    return polynomial if chi2 <= _WORST_FIT else spline

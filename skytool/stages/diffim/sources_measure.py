@@ -18,7 +18,7 @@ from skytool.core.source_measure import (
 )
 from skytool.core.source_psf import SourcePsf, whole_image
 from skytool.core.spherical import longitude_latitude
-from skytool.core.star_stamps import cut_stamps, star_moments
+from skytool.core.star_stamps import star_moments
 from skytool.errors import IncompatibleError
 from skytool.models.celestial import directions
 from skytool.models.photometric_calibration import NANOJANSKY_ZERO_POINT
@@ -166,8 +166,11 @@ def _moments(
     pixels, sigma = difference.pixels, difference.psf.sigma
     ny, nx = pixels.image.shape
     half = max(int(_MOMENT_HALF * sigma + 0.5), 3)
-    inside = (np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1))
-    stamps = cut_stamps(np.where(pixels.good, pixels.image, 0.0), *inside, half, fill=0.0)
+    offsets = np.arange(-half, half + 1)
+    rows, columns = (at[:, None] + offsets for at in (row, column))
+    inside = ((rows >= 0) & (rows < ny))[:, :, None] & ((columns >= 0) & (columns < nx))[:, None]
+    at = np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None]
+    stamps = np.where(inside & pixels.good[at], pixels.image[at], np.float32(0.0))
     found = star_moments(np.sign(np.nan_to_num(flux))[:, None, None] * stamps, sigma)
     return {"IXX": found.xx, "IYY": found.yy, "IXY": found.xy}
 
