@@ -187,7 +187,7 @@ ITERATIVE = (
     click.option(
         "--regularize-model-frequency",
         type=_AT_LEAST_ZERO,
-        default=0.0,
+        default=4.0,
         help="iterative: largest ratio of subfilters; 0: any.",
     ),
     click.option(
@@ -211,7 +211,7 @@ ITERATIVE = (
     click.option(
         "--accelerate-model",
         type=click.FloatRange(min=1),
-        default=1.0,
+        default=3.0,
         help="iterative: factor on the differences between subfilters.",
     ),
     _switch("keep-best", default=True, text="go back to the best solution if it diverges."),

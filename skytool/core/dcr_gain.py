@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.floating]
 
 _RECENT = 5
+_ROUNDING = 1e-9
 
 
 def next_gain(
@@ -59,7 +60,7 @@ def next_gain(
     before, last, gain = metrics[-2], metrics[-1], gains[-1]
     predicted = (expected * gain + before) / (1.0 + gain)
     room = (before - expected) / (1.0 + gain)
-    deviation = (predicted - last) / room if room else 0.0
+    deviation = (predicted - last) / room if abs(room) > _ROUNDING * abs(before) else 0.0
     return max(base_gain, (1.0 - abs(deviation) + gain) / 2.0)
 
 

@@ -88,10 +88,10 @@ class IterativeRule:
     split_subfilters: bool = True
     split_threshold: float = 0.0
     regularize_model_iterations: float = 2.0
-    regularize_model_frequency: float = 0.0
+    regularize_model_frequency: float = 4.0
     regularization_width: int = 2
     image_interp_order: int = 3
-    accelerate_model: float = 1.0
+    accelerate_model: float = 3.0
     keep_best: bool = True
     keep_negative: bool = True
     min_coverage: float = 1.0

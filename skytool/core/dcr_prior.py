@@ -39,7 +39,7 @@ class ColourPrior:
         Colour of blank sky [standard deviation of the mean of all exposures].
     """
 
-    amplitude: float = 0.6
+    amplitude: float = 1.0
     decline: float = 0.4
     coherence: float = 2.0
     smoothing: float = 1.0
@@ -109,15 +109,15 @@ def flux_precision(
 ) -> Image:
     r"""Return the inverse of the power spectrum of stars, the precision of flux beforehand.
 
-    It is :math:`1 / (F^2 \\sum p^2 \\, |P(k)|^2)` with the flux F of the brightest star, spread over
-    the area :math:`1 / \\sum p^2` of a star p, so that no star is made any wider by it.
+    It is :math:`1 / (F^2 \sum p^2 \, |P(k)|^2)` with the flux F of a bright star, spread over the
+    area :math:`1 / \sum p^2` of a star p.
 
     Parameters
     ----------
     stamp : ndarray of float64, shape (h, w)
         Star p, sum one.
     peak : float
-        Brightness of the brightest pixel; at most that of the brightest star.
+        Brightness in the middle of that star.
     weight : float
         Sum of the weights of all exposures, for a limit where there is no power left.
     shape : tuple of int

@@ -125,6 +125,9 @@ class RegionSolution:
     errors: list[list[float]]
 
 
+_TYPICAL_STAR = 0.1
+"""Peak of the stars whose power spectrum counts, relative to that of the brightest."""
+
 _BRIGHT = 5.0  # sigma of the mean, of pixels that misfits are taken from
 
 
@@ -350,7 +353,8 @@ class _Region:
         if any(stamp is None for stamp in stamps) or not self.peak > 0.0:
             flat = np.full((shape[0], shape[1] // 2 + 1), _TINY_PRECISION * self.total)
             return flat.astype(np.float32)
-        return flux_precision(sharpest_stamp(self.exposures), self.peak, self.total, shape)
+        peak = _TYPICAL_STAR * self.peak
+        return flux_precision(sharpest_stamp(self.exposures), peak, self.total, shape)
 
 
 _CHANGE = 0.1  # of a weight, that is worth another solution
