@@ -37,19 +37,16 @@ $(VENV)/.for-development: pyproject.toml $(VENV)/.for-use
 	$(PY) -m pip install -q -e '.[plot,cluster]' --group dev
 	@touch $@
 
-demo: $(VENV)/.for-use  ## Warp the small night of data/fixtures and draw it (the first thing to try)
-	mkdir -p $(DEMO)
-	$(SKYTOOL) warp $(NIGHT)/night/*.fits --like $(NIGHT)/target.hdr -d $(DEMO) -j $(JOBS) --overwrite -q
-	$(SKYTOOL) info $(DEMO)/warp-105.fits -q
-	$(SKYTOOL) show $(NIGHT)/night/v105_d1.fits $(NIGHT)/night/v105_d2.fits -o $(DEMO)/inputs-105.png --overwrite -q
-	$(SKYTOOL) show $(DEMO)/warp-105.fits --extension IMAGE,MASK,VARIANCE -o $(DEMO)/warp-105.png --overwrite -q
-	$(SKYTOOL) show $(DEMO)/warp-10?.fits -o $(DEMO)/warps.png --overwrite -q
+demo: $(VENV)/.for-use  ## Reduce the small night of data/fixtures, up to a difference image (the first thing to try)
+	@$(MAKE) --no-print-directory -f examples/reduce.mk -j $(JOBS) SKYTOOL='$(SKYTOOL)' REDUCED=$(DEMO)
 	@echo
-	@echo "Six visits of two detectors, each at an angle of its own, are on one grid now: $(DEMO)/warp-101.fits"
-	@echo "to $(DEMO)/warp-106.fits. Pictures to look at:"
-	@echo "  $(DEMO)/inputs-105.png  both detectors of visit 105, as they were"
-	@echo "  $(DEMO)/warp-105.png    their warp: image, mask and variance"
-	@echo "  $(DEMO)/warps.png       all warps; visit 105 alone has a star at the upper right of the large galaxy"
+	@$(PY) examples/summary.py $(DEMO)/sources/v105.fits $(NIGHT)/truth.fits
+	@echo
+	@echo "Pictures to look at:"
+	@echo "  $(DEMO)/pictures/sky.png         the pattern of both detectors' response to the night sky"
+	@echo "  $(DEMO)/pictures/warps.png       six visits on one grid, sky and backgrounds corrected"
+	@echo "  $(DEMO)/pictures/coadd.png       five of them added"
+	@echo "  $(DEMO)/pictures/difference.png  the sixth less what they show: a star beside the large galaxy is new"
 
 lint: $(VENV)/.for-development  ## Check format, rules and types of the code
 	$(PY) -m ruff format --check .
