@@ -304,6 +304,16 @@ def test_stored_backgrounds_are_put_back_first(rng):
     np.testing.assert_allclose(restored.image, plain.image, rtol=0, atol=1e-6)
 
 
+def test_stored_backgrounds_of_another_unit_are_refused(rng):
+    layer = BackgroundLayer(ConstantBackground(300.0), "SUBTRACT", stage="calibration")
+    hdus = tuple(background_to_hdus(Background((layer,), "nJy")))
+    exposures = night(rng, LEVELS[:3], gradients=False)
+    exposures[1] = exposures[1].with_values(extensions=hdus)
+
+    with pytest.raises(IncompatibleError, match="is in 'adu' and its stored background in 'nJy'"):
+        built(exposures)
+
+
 def test_one_dark_exposure_is_left_out_and_the_others_are_used(rng):
     exposures = night(rng, gradients=False)
     exposures[0] = exposures[0].with_values(image=exposures[0].image - np.float32(LEVELS[0]))

@@ -13,9 +13,8 @@ from skytool.core.curves import InterpolationStyle
 from skytool.core.interpolation import InterpolationRule, interpolate_outer
 from skytool.core.object_mask import DetectionRule, DetectionScale, find_objects
 from skytool.core.statistics import Clip, Statistic
-from skytool.errors import IncompatibleError
-from skytool.models.background import Background, background_from_hdus
 from skytool.stages.skyframe.config import OBJECT_PLANES
+from skytool.stages.skyframe.layers import changed_image, restoring_layers
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 ROUNDING = float(np.finfo(np.float32).eps)
 """Relative error of an image without noise."""
-
-STORED_PLANES = frozenset({"BKG", "BKGMASK", "BKGVAR"})
-"""Names of extensions that hold backgrounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,38 +90,6 @@ def superpixel_grid(shape: tuple[int, int], config: BackgroundConfig) -> CellGri
     return CellGrid.from_bin_size(shape, size, rounding="nearest")
 
 
-def stored_background(exposure: Exposure) -> Background | None:
-    """Return the layers of background that an exposure carries, None if it carries none.
-
-    Raises
-    ------
-    InputError
-        If they are damaged.
-    """
-    layers = [hdu for hdu in exposure.extensions if hdu.name in STORED_PLANES]
-    return background_from_hdus(layers, name=exposure.name) if layers else None
-
-
-def restored_image(exposure: Exposure) -> NDArray[np.float32]:
-    """Return the pixels with all stored backgrounds put back.
-
-    Raises
-    ------
-    IncompatibleError
-        If their unit is not that of the image.
-    InputError
-        If they are damaged.
-    """
-    stored = stored_background(exposure)
-    if stored is None:
-        return exposure.image
-    if stored.unit and exposure.unit and stored.unit != exposure.unit:
-        raise IncompatibleError(
-            f"{exposure.name} is in {exposure.unit!r} and its stored background in {stored.unit!r}."
-        )
-    return exposure.image + stored.evaluate(exposure.shape)
-
-
 def sky_blocks(
     exposure: Exposure,
     cells: CellGrid,
@@ -166,9 +130,12 @@ def sky_blocks(
     Raises
     ------
     IncompatibleError
-        If a plane is unknown.
+        If a plane is unknown, or a stored background has another unit than the image.
+    InputError
+        If stored backgrounds are damaged.
     """
-    image = restored_image(exposure) if restore else exposure.image
+    layers = restoring_layers(exposure) if restore else []
+    image = changed_image(exposure.image, layers) if layers else exposure.image
     mask = exposure.mask
     bad, objects = int(mask.bitmask(planes)), int(mask.bitmask(OBJECT_PLANES))
     if factor is not None:

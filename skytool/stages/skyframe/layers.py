@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.errors import NothingToDoError
+from skytool.errors import IncompatibleError, NothingToDoError
 from skytool.models.background import (
     Background,
     BackgroundLayer,
     ImageBackground,
+    background_from_hdus,
     background_to_hdus,
 )
-from skytool.stages.skyframe.blocks import STORED_PLANES, stored_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STAGE = "skyframe apply"
 """Name under which layers of background are stored."""
 
+_STORED_PLANES = frozenset({"BKG", "BKGMASK", "BKGVAR"})
 _STRIP = 256  # rows [pixel]
 
 
@@ -67,10 +68,36 @@ def inverse_layers(layers: Iterable[BackgroundLayer], stage: str = STAGE) -> lis
     ]
 
 
+def stored_background(exposure: Exposure) -> Background | None:
+    """Return the layers of background that an exposure carries, None if it carries none.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    """
+    layers = [hdu for hdu in exposure.extensions if hdu.name in _STORED_PLANES]
+    return background_from_hdus(layers, name=exposure.name) if layers else None
+
+
 def restoring_layers(exposure: Exposure) -> list[BackgroundLayer]:
-    """Return the layers that put all stored backgrounds of an exposure back."""
+    """Return the layers that put all stored backgrounds of an exposure back.
+
+    Raises
+    ------
+    IncompatibleError
+        If their unit is not that of the image.
+    InputError
+        If they are damaged.
+    """
     stored = stored_background(exposure)
-    return [] if stored is None else inverse_layers(stored.layers)
+    if stored is None:
+        return []
+    if stored.unit and exposure.unit and stored.unit != exposure.unit:
+        raise IncompatibleError(
+            f"{exposure.name} is in {exposure.unit!r} and its stored background in {stored.unit!r}."
+        )
+    return inverse_layers(stored.layers)
 
 
 def with_layers(exposure: Exposure, layers: Sequence[BackgroundLayer]) -> Exposure:
@@ -137,6 +164,6 @@ def divided_layers(
 
 def _with_record(exposure: Exposure, image: NDArray[np.float32], record: Background) -> Exposure:
     """Return an exposure with another image and list of backgrounds."""
-    others = tuple(hdu for hdu in exposure.extensions if hdu.name not in STORED_PLANES)
+    others = tuple(hdu for hdu in exposure.extensions if hdu.name not in _STORED_PLANES)
     layers = background_to_hdus(record, origin=exposure.origin) if record.layers else []
     return exposure.with_values(image=image, extensions=(*others, *layers))
