@@ -58,8 +58,9 @@ def _planes(
     metavar="NAME,...",
     help="What to draw of every exposure: IMAGE, VARIANCE, MASK, PSF, BKG (the whole background), "
     "BEFORE (the image with the background put back), SKYFIT (averages over superpixels against "
-    "the sky frame, before and after), PSFSTARS (widths of stars beside the PSF), or another "
-    "extension; each gets a panel.",
+    "the sky frame, before and after), PSFSTARS (widths of stars beside the PSF), KERNELS, SNRHIST, "
+    "SOURCES (of a difference its kernel at nine places, the histogram of signal-to-noise ratios, "
+    "and where sources are), or another extension; each gets a panel.",
 )
 @click.option(
     "--stretch",

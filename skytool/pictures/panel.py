@@ -15,6 +15,7 @@ from skytool.models.observation import observation_from_header
 from skytool.models.orientation import position_text, sky_orientation
 from skytool.models.psf_places import stars_across
 from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
+from skytool.pictures.differences import kernels_image, significance_panel, sources_panel
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
 from skytool.pictures.stars import psf_stars_panel
@@ -45,7 +46,8 @@ class View:
     extension : str
         IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), BEFORE (the image with all layers
         put back), SKYFIT (what is left of a sky frame), PSFSTARS (widths of stars beside the PSF),
-        or the name of another extension.
+        KERNELS (the matching kernel of a difference at nine places), SNRHIST (how often pixels have
+        a signal-to-noise ratio), SOURCES (where they are), or the name of another extension.
     stretch : Stretch or None
         How shades follow values; None: asinh for what has noise, logarithmic for a PSF, linear
         for the rest.
@@ -142,6 +144,10 @@ def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
         return sky_fit_panel(exposure, _titles(exposure, name)[0])
     if name == "PSFSTARS":
         return psf_stars_panel(exposure, _titles(exposure, name)[0])
+    if name == "SNRHIST":
+        return significance_panel(exposure, _titles(exposure, name)[0])
+    if name == "SOURCES":
+        return sources_panel(exposure, _titles(exposure, name)[0])
     image, unit = _values(exposure, name)
     on_sky = image.shape == exposure.shape and name != "PSF"
     mask = exposure.mask if on_sky else None
@@ -170,6 +176,8 @@ def _values(exposure: Exposure, name: str) -> tuple[NDArray[np.float32], str]:
         if exposure.psf is None:
             raise IncompatibleError(f"{exposure.name} has no PSF.", hint=_present(exposure))
         return _stars(exposure.psf, exposure.shape), ""
+    if name == "KERNELS":
+        return kernels_image(exposure), ""
     layers = [hdu for hdu in exposure.extensions if hdu.name.startswith("BKG")]
     if name in {"BKG", "BEFORE"} and layers:
         background = background_from_hdus(layers, name=exposure.name)

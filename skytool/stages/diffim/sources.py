@@ -60,7 +60,8 @@ class SourceReport:
     Parameters
     ----------
     difference : Exposure
-        The difference without its sky, with the planes DETECTED and DETECTED_NEGATIVE.
+        The difference without its sky, with the planes DETECTED and DETECTED_NEGATIVE and the table
+        of sources.
     score : Exposure
         Image and variance of the difference correlated with its PSF.
     snr : ndarray of float32, shape (ny, nx)
