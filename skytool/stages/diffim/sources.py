@@ -162,7 +162,9 @@ def find_sources(
         **mask_metrics(mask, images.bad, found),
         **catalogue_metrics(catalogue, counts),
     }
-    return SourceReport(images.difference, images.score, snr, catalogue, images.background, metrics)
+    with_table = (*images.difference.extensions, catalogue.to_hdu())
+    searched_image = images.difference.with_values(extensions=with_table)
+    return SourceReport(searched_image, images.score, snr, catalogue, images.background, metrics)
 
 
 def _without_planes(difference: Exposure) -> Exposure:
