@@ -143,6 +143,7 @@ _PIXEL_OPTIONS = (
     ),
     click.option(
         "--scale-variance",
+        "--do-scale-variance",
         is_flag=True,
         help="Multiply the variance of the warp by the factor, VARSCALE, that makes it the one of "
         "the scatter of its sky.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +9,12 @@ import numpy as np
 from skytool.core.cell_grid import CellGrid
 from skytool.core.cells import cell_statistics
 from skytool.core.interpolation import interpolate_cells
+from skytool.core.statistics import IQR_TO_SIGMA
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIGMA_OF_QUARTILES = 0.7413011092528009  # standard deviation over the range of the quartiles
 _LEAST_PIXELS = 100
 
 
@@ -52,13 +51,8 @@ def variance_scale(
     good = ~bad & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
     if np.count_nonzero(good) < _LEAST_PIXELS:
         raise AlgorithmError(f"fewer than {_LEAST_PIXELS} pixels tell how large the scatter is")
-    grid = CellGrid.from_bin_size(image.shape, bin_size)
-    sky = interpolate_cells(cell_statistics(image, ~good, grid).value, grid, dtype=np.float32)
-    residual = (image - sky)[good]
-    known = variance[good]
-    factor = _scatter(residual / np.sqrt(known)) ** 2
-    if factor > limit:
-        factor = _scatter(residual) ** 2 / float(np.median(known))
+    by_pixel, by_image = scatter_factors(image, variance, ~good, bin_size=bin_size)
+    factor = by_pixel if by_pixel <= limit else by_image
     if not 0.0 < factor <= limit:
         raise AlgorithmError(
             f"the scatter of the pixels has {factor:.3g} times the variance, beyond {limit:g}"
@@ -66,8 +60,37 @@ def variance_scale(
     return factor
 
 
-def _scatter(values: NDArray[np.float32]) -> float:
+def scatter_factors(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    *,
+    bin_size: int = 32,
+) -> tuple[float, float]:
+    """Return how many times the stated variance the scatter of pixels about their sky has.
+
+    Parameters
+    ----------
+    image, variance, bad : ndarray, shape (ny, nx)
+        As in `variance_scale`; all pixels that are not bad have a value and a variance.
+    bin_size : int
+        Side of the cells of the sky [pixel].
+
+    Returns
+    -------
+    by_pixel : float
+        Squared robust scatter of the pixels over the root of their variance.
+    by_image : float
+        Squared robust scatter of the pixels, over the median of the variance.
+    """
+    grid = CellGrid.from_bin_size((image.shape[0], image.shape[1]), bin_size)
+    sky = interpolate_cells(cell_statistics(image, bad, grid).value, grid, dtype=np.float64)
+    flat, known = (image - sky)[~bad], variance[~bad].astype(np.float64)
+    by_pixel, by_image = (_scatter(values) ** 2 for values in (flat / np.sqrt(known), flat))
+    return by_pixel, by_image / float(np.median(known))
+
+
+def _scatter(values: NDArray[np.float64]) -> float:
     """Return a robust standard deviation."""
     low, high = np.percentile(values, [25.0, 75.0])
-    width = float(high - low)
-    return _SIGMA_OF_QUARTILES * width if math.isfinite(width) else math.inf
+    return IQR_TO_SIGMA * float(high - low)

@@ -201,3 +201,19 @@ def test_cells_can_be_given_one_by_one():
 
     assert both.others["CCDS"]["NCELLS"] == each.others["CCDS"]["NCELLS"] != 4
     np.testing.assert_array_equal(both.image, each.image)
+
+
+def test_reuse_makes_the_matched_warp_that_is_missing_beside_a_direct_one(folder):
+    with_psf("in.fits", VISIT=7)
+    args = ("warp", "in.fits", "--like", "grid.hdr", "-d", "out", "--psf-matched", "--reuse")
+    assert run(*args).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    assert sorted(before) == ["psfMatchedWarp-7.fits", "warp-7.fits"]
+
+    again = run(*args)
+    assert [line.split("\t")[1] for line in again.stdout.splitlines()] == ["reused", "reused"]
+    (folder / "out" / "psfMatchedWarp-7.fits").unlink()
+    assert run(*args).exit_code == 0
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == before
+    wider = run(*args, "--model-fwhm", "5")
+    assert "reused" not in wider.stdout
