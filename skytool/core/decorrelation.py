@@ -24,7 +24,7 @@ _ORDERS = (2, 4, 6)
 _INTERPOLATION = 5e-4  # largest error of interpolated kernels over their norm
 _NEGLIGIBLE = 5e-5  # norm of a term over that of the kernel
 _VARIANCE_ORDER = 2
-_VARIANCE_NEGLIGIBLE = 2e-4
+_VARIANCE_NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 _CELL = 32  # [pixel]
 _LEAST_CELLS = 8  # along the shorter axis
+_LEAST_ROWS = 4  # of a cell that are used
 _LEAST_FRACTION = 0.2  # of good pixels in a cell
 _PER_TERM = 2  # cells for each term
 _CLIP = 4.0  # of pixels [standard deviation], and of the levels of cells [their scatter]
 _ROUNDS = 3
-_SAMPLED = 4  # rows of which one tells the first level of a cell
+_SAMPLED = 2  # rows of which one tells the first level of a cell
 
 
 def sky_background(
     difference: NDArray[np.floating],
-    variance: NDArray[np.floating],
+    variance: float,
     bad: NDArray[np.bool_],
     order: int,
 ) -> Floats:
@@ -34,8 +35,8 @@ def sky_background(
     ----------
     difference : ndarray of float, shape (ny, nx)
         Image less the convolved other one.
-    variance : ndarray of float, shape (ny, nx)
-        Its variance.
+    variance : float
+        Variance of its sky.
     bad : ndarray of bool, shape (ny, nx)
         Pixels to leave out.
     order : int
@@ -53,43 +54,48 @@ def sky_background(
     count by their numbers of pixels, and of which those are left out that are off themselves.
     """
     ny, nx = difference.shape
-    size = max(min(_CELL, min(ny, nx) // _LEAST_CELLS), 1)
-    cells = _Cells((ny, nx), size)
+    step = max(1, difference.size >> 20)
+    rows = slice(None, None, step)
+    difference, bad = difference[rows], bad[rows]
+    cells = _Cells((ny, nx), step)
     surface = _fitted(cells, order, *_medians(cells, difference, bad))
     for _ in range(_ROUNDS - 1):
         if surface is None:
             return np.zeros((1, 1))
-        level = ChebyshevModel.from_terms(surface, (ny, nx)).image()
-        left = difference - level
-        off = bad | (left * left > np.float32(_CLIP**2) * variance)
+        left = difference - ChebyshevModel.from_terms(surface, (ny, nx)).image(rows=rows)
+        off = bad | (left * left > np.float32(_CLIP**2 * variance))
         count = cells.sums(~off)
         total = cells.sums(np.where(off, np.float32(0.0), difference))
         mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
         surface = _fitted(cells, order, mean, count)
-    return (
-        np.zeros((1, 1))
-        if surface is None
-        else ChebyshevModel.from_terms(surface, (ny, nx)).coefficients
-    )
+    if surface is None:
+        return np.zeros((1, 1))
+    return ChebyshevModel.from_terms(surface, (ny, nx)).coefficients
 
 
 class _Cells:
-    """Square cells of an image; the last of a row or column is the rest."""
+    """Cells of an image of which some rows are used; the last of a row or column is the rest."""
 
-    def __init__(self, shape: tuple[int, int], size: int) -> None:
-        self.shape, self.size = shape, size
-        self.starts = [np.arange(0, length, size) for length in shape]
-        stops = [np.append(at[1:], length) for at, length in zip(self.starts, shape, strict=True)]
+    def __init__(self, shape: tuple[int, int], step: int) -> None:
+        self.shape = shape
+        size = max(min(_CELL, min(shape) // _LEAST_CELLS), 1)
+        self.size = (max(-(-size // step), min(size, _LEAST_ROWS)), size)
+        lengths = (-(-shape[0] // step), shape[1])
+        self.starts = [
+            np.arange(0, length, side) for length, side in zip(lengths, self.size, strict=True)
+        ]
+        stops = [np.append(at[1:], n) for at, n in zip(self.starts, lengths, strict=True)]
         self.centres = [
             (start + stop - 1) / 2 for start, stop in zip(self.starts, stops, strict=True)
         ]
-        lengths = [stop - start for start, stop in zip(self.starts, stops, strict=True)]
-        self.areas = np.outer(*lengths)
+        self.centres[0] = self.centres[0] * step
+        counts = [stop - start for start, stop in zip(self.starts, stops, strict=True)]
+        self.areas = np.outer(*counts)
 
-    def sums(self, plane: NDArray[np.generic]) -> Floats:
+    def sums(self, plane: NDArray[Any]) -> Floats:
         """Return the sum of every cell."""
-        rows = np.add.reduceat(plane, self.starts[1], axis=1, dtype=np.float64)
-        return np.asarray(np.add.reduceat(rows, self.starts[0], axis=0), np.float64)
+        rows = np.add.reduceat(plane, self.starts[0], axis=0, dtype=np.float64)
+        return np.asarray(np.add.reduceat(rows, self.starts[1], axis=1), np.float64)
 
 
 def _medians(
@@ -99,9 +105,9 @@ def _medians(
     values = np.where(bad, np.float32(np.nan), difference)
     levels = np.full(cells.areas.shape, np.nan)
     for row, y in enumerate(cells.starts[0]):
-        strip = values[y : y + cells.size : _SAMPLED]
+        strip = values[y : y + cells.size[0] : _SAMPLED]
         for column, x in enumerate(cells.starts[1]):
-            part = strip[:, x : x + cells.size]
+            part = strip[:, x : x + cells.size[1]]
             part = part[np.isfinite(part)]
             if part.size:
                 levels[row, column] = np.median(part)

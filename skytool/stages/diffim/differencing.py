@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 NOT_TYPICAL = (*("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE"),)
 """Planes of pixels that do not count for the typical variance of an image."""
 
-_LEAST_SHARE = 1e-3  # of its own variance that a pixel keeps at least
 _PSF_ORDER = 4
 _PSF_NEGLIGIBLE = 1e-5
 
@@ -58,20 +58,47 @@ class Subtracted:
 
     Parameters
     ----------
-    difference : Planes
-        In units of the science image.
-    matched : Planes
-        The convolved image.
+    image : ndarray of float32, shape (ny, nx)
+        Difference in units of the science image.
+    mask : ndarray of int32, shape (ny, nx)
+        Its bits.
+    matched_image, matched_mask : ndarray, shape (ny, nx)
+        The image that was convolved, in its own units.
+    source : PreparedImage
+        The image before it was convolved, with a margin.
+    target : PreparedImage
+        The other one.
+    margin : int
+        Width of the margin [pixel].
     scale : float
         What the difference was divided by: the sum of the kernel if it is for the science image.
     kernel : MatchingKernel
         With its background.
     """
 
-    difference: Planes
-    matched: Planes
+    image: Floats
+    mask: NDArray[np.int32]
+    matched_image: Floats
+    matched_mask: NDArray[np.int32]
+    source: PreparedImage
+    target: PreparedImage
+    margin: int
     scale: float
     kernel: MatchingKernel
+
+    @cached_property
+    def matched(self) -> Planes:
+        """The image that was convolved with its variance, which is made when it is asked for."""
+        moved = self.kernel.kernel.shifted(dy=self.margin, dx=self.margin)
+        variance = convolve_variance(self.source.variance, moved)[inner_part(self.margin)]
+        return Planes(image=self.matched_image, variance=variance, mask=self.matched_mask)
+
+    @property
+    def difference(self) -> Planes:
+        """The difference with its variance."""
+        variance = self.target.variance + self.matched.variance
+        variance *= np.float32(1.0 / self.scale**2)
+        return Planes(image=self.image, variance=variance, mask=self.mask)
 
 
 def typical_variance(
@@ -108,45 +135,44 @@ def subtracted(
     if convolved_science:
         source = pair.science.padded(margin, pair.bitmask("EDGE"))
         target = pair.template.inner(margin)
-    matched = _convolved(source, kernel.kernel, margin, pair, config)
-    left = target.image - matched.image
+    part = inner_part(margin)
+    moved = kernel.kernel.shifted(dy=margin, dx=margin)
+    image = convolve(source.image, moved)[part]
+    fixed = pair.bitmask(*config.fixed_planes)
+    mask = spread_mask_by_weight(source.mask & ~fixed, moved, config.mask_spread)
+    mask = (mask | (source.mask & fixed))[part]
+    left = target.image - image
     order = config.fit.background_order
     if fit_background and order >= 0:
-        bad = pair.science_bad | pair.template_bad[inner_part(margin)]
-        coefficients = sky_background(left, target.variance + matched.variance, bad, order)
+        typical = kernel.science_variance + kernel.sum**2 * kernel.template_variance
+        if convolved_science:
+            typical = kernel.template_variance + kernel.sum**2 * kernel.science_variance
+        bad = pair.science_bad | pair.template_bad[part]
+        coefficients = sky_background(left, typical, bad, order)
         found = coefficients.shape[0] - 1
         kernel = replace(kernel, background=coefficients, background_order=found)
     if config.subtract_background:
         left -= kernel.surface.image()
-    # K * S + background - T is the negative of what was computed
     scale = kernel.sum if convolved_science else 1.0
-    difference = Planes(
-        image=left * np.float32(-1.0 / scale if convolved_science else 1.0),
-        variance=(target.variance + matched.variance) * np.float32(1.0 / scale**2),
-        mask=matched.mask | target.mask,
+    if convolved_science:  # K * S + background - T is the negative of what was computed
+        left *= np.float32(-1.0 / scale)
+    return Subtracted(
+        image=left,
+        mask=mask | target.mask,
+        matched_image=image,
+        matched_mask=mask,
+        source=source,
+        target=target,
+        margin=margin,
+        scale=scale,
+        kernel=kernel,
     )
-    return Subtracted(difference=difference, matched=matched, scale=scale, kernel=kernel)
 
 
 def inner_part(margin: int) -> tuple[slice, slice]:
     """Return the part of a plane inside of its margin."""
     part = slice(margin, -margin or None)
     return part, part
-
-
-def _convolved(
-    source: PreparedImage, kernel: SpatialKernel, margin: int, pair: Pair, config: DiffimConfig
-) -> Planes:
-    """Convolve the planes of an image and cut its margin off."""
-    part = inner_part(margin)
-    moved = kernel.shifted(dy=margin, dx=margin)
-    fixed = pair.bitmask(*config.fixed_planes)
-    mask = spread_mask_by_weight(source.mask & ~fixed, moved, config.mask_spread)
-    return Planes(
-        image=convolve(source.image, moved)[part],
-        variance=convolve_variance(source.variance, moved)[part],
-        mask=(mask | (source.mask & fixed))[part],
-    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,18 +218,16 @@ def whitened(
             (kernel.science_variance, kernel.template_variance), correlations, strict=True
         )
     ]
-    images = [pair.science, pair.template.inner(pair.margin)]
     if kernel.convolved == "SCIENCE":
         noises.reverse()
-        images.reverse()
     made = whitening(kernel.kernel, *noises)
-    filled = _without_bad(found, pair, config)
-    variance = _white_variance(images, made, kernel, config)
+    variance = _white_variance(found, made, config)
+    variance *= np.float32(1.0 / found.scale**2)
     return White(
         planes=Planes(
-            image=convolve(filled, made.kernel),
-            variance=variance * np.float32(1.0 / found.scale**2),
-            mask=_white_mask(found.difference.mask, made, pair, config),
+            image=convolve(_without_bad(found, pair, config), made.kernel),
+            variance=variance,
+            mask=_white_mask(found.mask, made, pair, config),
         ),
         whitening=made,
     )
@@ -211,15 +235,14 @@ def whitened(
 
 def _without_bad(found: Subtracted, pair: Pair, config: DiffimConfig) -> Floats:
     """Return the difference with nothing but background in pixels that are not to be spread."""
-    difference = found.difference
-    bad = (difference.mask & _filled_bits(pair, config)) != 0
+    bad = (found.mask & _filled_bits(pair, config)) != 0
     if not bad.any():
-        return difference.image
+        return found.image
     level: Floats | np.float32 = np.float32(0.0)
     if not config.subtract_background:
         sign = -1.0 if found.kernel.convolved == "SCIENCE" else 1.0
         level = found.kernel.surface.image() * np.float32(sign / found.scale)
-    return np.where(bad, level, difference.image)
+    return np.where(bad, level, found.image)
 
 
 def _filled_bits(pair: Pair, config: DiffimConfig) -> np.int32:
@@ -227,18 +250,17 @@ def _filled_bits(pair: Pair, config: DiffimConfig) -> np.int32:
     return pair.bitmask(*names)
 
 
-def _white_variance(
-    images: list[PreparedImage], made: Whitening, kernel: MatchingKernel, config: DiffimConfig
-) -> Floats:
+def _white_variance(found: Subtracted, made: Whitening, config: DiffimConfig) -> Floats:
     """Return the variance of the white difference."""
-    squares = (made.plain_squares, made.matched_squares)
-    y, x = kernel.middle
-    total = np.zeros(kernel.shape, np.float32)
-    for image, carried in zip(images, squares, strict=True):
+    y, x = found.kernel.middle
+    total = np.zeros(found.image.shape, np.float32)
+    for image, carried in (
+        (found.target, made.plain_squares),
+        (found.source.inner(found.margin), made.matched_squares),
+    ):
         if config.pixel_variance:
             part = convolve(image.variance, carried)
-            # rounding must not leave a variance that is not positive
-            total += np.maximum(part, np.float32(_LEAST_SHARE) * image.variance)
+            total += np.maximum(part, np.float32(0.0), out=part)
         else:
             total += image.variance * np.float32(carried.sum_at(y=y, x=x))
     return total

@@ -10,7 +10,8 @@ import numpy as np
 from skytool.core.star_stamps import cut_stamps
 
 if TYPE_CHECKING:
-    from skytool.models.exposure import Exposure
+    from numpy.typing import NDArray
+
     from skytool.models.matching_kernel import KernelStars
 
 _SKY_REACH = 3.0  # half side of the part that tells the sky around a star [FWHM]
@@ -18,13 +19,17 @@ _SAMPLED = 1 << 18  # pixels that tell the sky of the difference
 
 
 def residual_ratios(
-    difference: Exposure, science: Exposure, stars: KernelStars, *, fwhm: float
+    difference: NDArray[np.float32],
+    science: NDArray[np.float32],
+    stars: KernelStars,
+    *,
+    fwhm: float,
 ) -> dict[str, float]:
     """Return mean and scatter of the ratio of residuals to stars.
 
     Parameters
     ----------
-    difference, science : Exposure
+    difference, science : ndarray of float32, shape (ny, nx)
         The difference, and the science image as it was subtracted.
     stars : KernelStars
         Stars; those that the kernel was fitted to count.
@@ -43,11 +48,11 @@ def residual_ratios(
     y, x = (np.floor(place[stars.used] + 0.5).astype(np.intp) for place in (stars.y, stars.x))
     if not y.size:
         return {"residual_ratio": math.nan, "residual_scatter": math.nan}
-    every = np.abs(difference.image.ravel()[:: max(1, difference.image.size // _SAMPLED)])
+    every = np.abs(difference.ravel()[:: max(1, difference.size // _SAMPLED)])
     sky = float(np.nanmedian(every))
-    left = np.abs(cut_stamps(difference.image, y, x, half, fill=np.nan)[:, disc])
-    light = cut_stamps(science.image, y, x, half, fill=np.nan)[:, disc]
-    around = cut_stamps(science.image, y, x, math.ceil(_SKY_REACH * fwhm), fill=np.nan)
+    left = np.abs(cut_stamps(difference, y, x, half, fill=np.nan)[:, disc])
+    light = cut_stamps(science, y, x, half, fill=np.nan)[:, disc]
+    around = cut_stamps(science, y, x, math.ceil(_SKY_REACH * fwhm), fill=np.nan)
     level = np.nanmedian(around, axis=(1, 2))
     ratio = np.abs(np.nanmean(left, axis=1) - sky) / np.nanmean(
         np.abs(light - level[:, None]), axis=1

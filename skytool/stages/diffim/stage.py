@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -45,23 +46,50 @@ class DiffimResult:
     ----------
     difference : Exposure
         Difference with its own variance, mask and PSF, in units of the science image.
-    matched : Exposure
-        The template brought to the PSF of the science image, or the science image brought to that
-        of the template.
-    parts : (Exposure, Exposure)
-        Science image and template as they were subtracted from each other, in units of the science
-        image.
     kernel : MatchingKernel
         The kernel.
     metrics : mapping
         Numbers for the report.
+    science : Exposure
+        The science image.
+    subtracted : Subtracted
+        The images as they were subtracted.
+    psf : Psf
+        PSF of the image that was not convolved.
+    bits : mapping of str to int
+        Mask planes.
     """
 
     difference: Exposure
-    matched: Exposure
-    parts: tuple[Exposure, Exposure]
     kernel: MatchingKernel
     metrics: dict[str, Any]
+    science: Exposure
+    subtracted: Subtracted
+    psf: Psf
+    bits: dict[str, int]
+
+    @cached_property
+    def matched(self) -> Exposure:
+        """The convolved image: the template, or the science image, with the PSF of the other."""
+        return self._exposure(self.subtracted.matched, "matched image")
+
+    @cached_property
+    def parts(self) -> tuple[Exposure, Exposure]:
+        """Science image and template as they were subtracted, in units of the science image."""
+        found = self.subtracted
+        if found.kernel.convolved == "TEMPLATE":
+            return self.science, self.matched
+        factor = np.float32(1.0 / found.scale)
+        target = found.target
+        planes = Planes(image=target.image, variance=target.variance, mask=target.mask)
+        science, template = (
+            each.with_values(image=each.image * factor, variance=each.variance * factor**2)
+            for each in (self.matched, self._exposure(planes, "template"))
+        )
+        return science, template
+
+    def _exposure(self, planes: Planes, name: str) -> Exposure:
+        return _like(self.science, planes, self.bits, psf=self.psf, name=name)
 
     def check_quality(self, config: DiffimConfig) -> None:
         """Refuse a difference with too much of its stars left.
@@ -214,9 +242,6 @@ def _result(
     psf = plain = own.psf.shifted(-shift[0], -shift[1])
     if white is not None:
         psf = white_psf(psf, white.whitening.kernel, science.shape)
-    difference = _exposure(science, planes, pair, psf=psf, name="difference")
-    matched = _exposure(science, found.matched, pair, psf=plain, name="matched image")
-    parts = _parts(science, matched, pair, found, plain)
     kernel, sizes = found.kernel, plan.sizes
     metrics |= {
         "kernel_sum": kernel.sum,
@@ -233,28 +258,20 @@ def _result(
         "science_factor": pair.science_factor * factor,
         "template_factor": pair.template_factor * factor,
     }
+    image = science.image
+    if kernel.convolved == "SCIENCE":
+        image = found.matched_image * np.float32(1.0 / found.scale)
     fwhm = max(sizes.science, sizes.template)
-    metrics |= residual_ratios(difference, parts[0], kernel.stars, fwhm=fwhm)
+    metrics |= residual_ratios(planes.image, image, kernel.stars, fwhm=fwhm)
     return DiffimResult(
-        difference=difference, matched=matched, parts=parts, kernel=kernel, metrics=metrics
+        difference=_like(science, planes, pair.bits, psf=psf, name="difference"),
+        kernel=kernel,
+        metrics=metrics,
+        science=science,
+        subtracted=found,
+        psf=plain,
+        bits=pair.bits,
     )
-
-
-def _parts(
-    science: Exposure, matched: Exposure, pair: Pair, found: Subtracted, psf: Psf
-) -> tuple[Exposure, Exposure]:
-    """Return science image and template as they were subtracted, in units of the former."""
-    if found.kernel.convolved == "TEMPLATE":
-        return science, matched
-    factor = np.float32(1.0 / found.scale)
-    template = pair.template.inner(pair.margin)
-    planes = Planes(image=template.image, variance=template.variance, mask=template.mask)
-    target = _exposure(science, planes, pair, psf=psf, name="template")
-    scaled = [
-        each.with_values(image=each.image * factor, variance=each.variance * factor**2)
-        for each in (matched, target)
-    ]
-    return scaled[0], scaled[1]
 
 
 def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
@@ -308,13 +325,15 @@ def noise_correlation(exposure: Exposure) -> NDArray[np.float64] | None:
     return None
 
 
-def _exposure(science: Exposure, planes: Planes, pair: Pair, *, psf: Any, name: str) -> Exposure:
+def _like(
+    science: Exposure, planes: Planes, bits: dict[str, int], *, psf: Psf, name: str
+) -> Exposure:
     """Return planes as an exposure with the coordinates and the header of the science image."""
     return replace(
         science,
         image=planes.image,
         variance=planes.variance,
-        mask=Mask(np.asarray(planes.mask, np.int32), pair.bits),
+        mask=Mask(np.asarray(planes.mask, np.int32), bits),
         psf=psf,
         name=name,
         extensions=(),

@@ -8,6 +8,7 @@ import numpy as np
 
 from skytool.core.noise import sky_noise
 from skytool.core.statistics import IQR_TO_SIGMA
+from skytool.core.variance_scale import scatter_factors
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 NOT_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
 """Planes of pixels that do not tell the noise."""
 
-_CELL = 32  # [pixel] of the background
 _SAMPLED = 1 << 18  # pixels that tell a scatter, of which more are left out by rows
 _LEAST = 1000  # pixels of a difference that can tell its scatter
 
@@ -54,14 +54,16 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
     where that is larger than can be believed, the squared scatter over the median variance.
     """
     image, variance = exposure.image, exposure.variance
-    bad = exposure.mask.any_of(NOT_SKY)
-    bad |= ~(np.isfinite(image) & np.isfinite(variance) & (variance > 0.0))
-    if not config.scale_variance or np.count_nonzero(~bad) < 2:
+    if not config.scale_variance:
         return variance, 1.0
-    if config.variance_from == "difference":
-        factors = _from_pairs(image, variance, bad)
-    else:
-        factors = _from_quartiles(image, variance, bad)
+    sampled = config.variance_from == "difference"
+    rows = slice(None, None, max(1, image.size // _SAMPLED) if sampled else 1)
+    some, noise = image[rows], variance[rows]
+    bad = (exposure.mask.array[rows] & exposure.mask.bitmask(NOT_SKY)) != 0
+    bad |= ~(np.isfinite(some) & np.isfinite(noise) & (noise > 0.0))
+    if np.count_nonzero(~bad) < 2:
+        return variance, 1.0
+    factors = (_from_pairs if sampled else scatter_factors)(some, noise, bad)
     believed = [factor for factor in factors if 0.0 < factor <= config.max_variance_factor]
     if not believed:
         raise AlgorithmError(
@@ -103,41 +105,8 @@ def difference_factor(
 
 def _from_pairs(image: Floats, variance: Floats, bad: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the factors by the differences of pixels some distance apart."""
-    rows = slice(None, None, max(1, image.size // _SAMPLED))
-    left_out = bad[rows]
-    sigma = np.sqrt(np.where(left_out, np.float32(1.0), variance[rows]))
-    scaled = sky_noise(image[rows] / sigma, left_out).typical_rms ** 2
+    sigma = np.sqrt(np.where(bad, np.float32(1.0), variance))
+    scaled = sky_noise(image / sigma, bad).typical_rms ** 2
     if np.isfinite(scaled) and scaled > 0.0:
         return scaled, scaled
-    return _from_quartiles(image, variance, bad)
-
-
-def _from_quartiles(image: Floats, variance: Floats, bad: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the factors by the quartiles of all pixels less a background."""
-    good = ~bad
-    flat = (image - _background(image, bad))[good].astype(np.float64)
-    known = variance[good].astype(np.float64)
-    by_pixel, by_image = (
-        (IQR_TO_SIGMA * float(np.subtract(*np.percentile(values, [75, 25])))) ** 2
-        for values in (flat / np.sqrt(known), flat)
-    )
-    return by_pixel, by_image / float(np.median(known))
-
-
-def _background(image: Floats, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return a smooth surface through the levels of cells."""
-    from skytool.core.cell_grid import CellGrid
-    from skytool.core.cells import cell_statistics
-    from skytool.core.interpolation import InterpolationRule, interpolate_outer
-
-    grid = CellGrid.from_bin_size(image.shape, _CELL)
-    cells = cell_statistics(image, bad, grid)
-    ny, nx = image.shape
-    return interpolate_outer(
-        cells.value,
-        y_knots=grid.y_centers,
-        x_knots=grid.x_centers,
-        y=np.arange(ny),
-        x=np.arange(nx),
-        rule=InterpolationRule(),
-    )
+    return scatter_factors(image, variance, bad)
