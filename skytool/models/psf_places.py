@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from skytool.models.psf_base import Psf
@@ -68,6 +69,38 @@ def middle_star(psf: Psf, shape: tuple[int, int]) -> Star:
         if star is not None:
             return star
     raise AlgorithmError("the PSF has no star at any place of the image.")
+
+
+def finely_sampled(psf: Psf, *, y: float, x: float, samples: int) -> NDArray[np.float64]:
+    """Return a star with several samples per pixel, from stars at fractions of a pixel.
+
+    Parameters
+    ----------
+    psf : Psf
+        The PSF.
+    y, x : float
+        Position [pixel].
+    samples : int
+        Samples per pixel along each axis, odd.
+
+    Returns
+    -------
+    ndarray of float64, shape (samples h, samples w)
+        The star in the middle; each sample is the light in a whole pixel about it.
+
+    Raises
+    ------
+    AlgorithmError
+        If there is no star.
+    """
+    h, w = psf.shape
+    result = np.empty((samples * h, samples * w))
+    shifts = [(samples // 2 - number) / samples for number in range(samples)]
+    for row, dy in enumerate(shifts):
+        for column, dx in enumerate(shifts):
+            star = psf.star(y=y, x=x, shape=(h, w), dy=dy, dx=dx)
+            result[row::samples, column::samples] = star
+    return result
 
 
 def _middles(length: int, n: int) -> list[float]:

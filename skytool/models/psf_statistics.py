@@ -57,10 +57,20 @@ class PsfStatistics:
 
     @classmethod
     def from_header(cls, header: fits.Header) -> Self:
-        """Return what cards say: those of `KEYWORDS`, and SEEING for the width [arcsec]."""
-        values = {name: _number(header, keyword) for name, keyword in KEYWORDS.items()}
-        seeing = {"fwhm": _number(header, "SEEING")}
-        return cls(**{**seeing, **{key: v for key, v in values.items() if not math.isnan(v)}})
+        """Return what cards say: those of a measured PSF, and SEEING [arcsec].
+
+        Cards have the scatter of sizes over the size, and the width instead of the size, which is
+        taken to be that of a Gaussian.
+        """
+        relative = _number(header, "PSFSSIZE")
+        size = _number(header, "PSFFWHM") / _FWHM_OF_SIGMA
+        return cls(
+            ellip_residual=_number(header, "PSFSELL"),
+            size_scatter=relative * size,
+            scaled_size_scatter=relative / size if size > 0 else math.nan,
+            n_psf_star=_number(header, "PSFNSTAR"),
+            fwhm=_number(header, "SEEING"),
+        )
 
     @classmethod
     def from_row(cls, table: DetectorTable, row: int, *, pixel_scale: Callable[[], float]) -> Self:
@@ -94,18 +104,6 @@ class PsfStatistics:
         }
         return replace(self, **missing)
 
-
-KEYWORDS = {
-    "ellip_residual": "PSFDELL",
-    "size_scatter": "PSFDSIZ",
-    "scaled_size_scatter": "PSFDSCAL",
-    "trace_radius_delta": "PSFDRAD",
-    "ap_flux_delta": "PSFDAPFL",
-    "ap_corr_sigma_scaled_delta": "PSFDAPCO",
-    "n_psf_star": "PSFNSTAR",
-    "star_e": "PSFSTARE",
-}
-"""Keywords of the cards that hold the numbers."""
 
 _COLUMNS = {
     "ellip_residual": ("ellip_residual", "psf_ellip_residual"),

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from skytool.errors import AlgorithmError
-from skytool.models.psf import ConstantPsf, GridPsf
-from skytool.models.psf_places import middle_star, stars_across
+from skytool.models.psf import AnalyticPsf, ConstantPsf, GridPsf
+from skytool.models.psf_places import finely_sampled, middle_star, stars_across
 from tests.io.ours import gaussians
 
 SHAPE = (90, 60)
@@ -51,3 +51,13 @@ def test_the_middle_star_is_the_nearest_there_is():
 def test_no_star_anywhere_is_an_error():
     with pytest.raises(AlgorithmError, match="no star at any place"):
         middle_star(HolePsf(gaussians(2.0)[0]), (29, 40))
+
+
+def test_samples_of_a_star_are_finer_than_pixels():
+    fine = finely_sampled(AnalyticPsf.gaussian(3.0), y=40.0, x=20.0, samples=3)
+
+    h, w = AnalyticPsf.gaussian(3.0).shape
+    y, x = ((np.arange(3 * n) - 3 * n // 2) / 3 for n in (h, w))
+    wanted = np.exp(-4 * np.log(2) / 3.0**2 * np.add.outer(y**2, x**2))
+    # the sum of a stamp hardly depends on how the star lies in it
+    np.testing.assert_allclose(fine / fine.max(), wanted, atol=1e-4)

@@ -31,6 +31,18 @@ def test_a_varying_psf_comes_out_all_over_the_image(rng, fwhm, beta):
     check(compared(measured.psf, truth))
 
 
+def test_stars_that_are_nearly_all_in_one_pixel_have_a_psf(rng):
+    truth = varying(1.3)
+    measured = measure_psf(crowd(rng, truth), CONFIG)
+    width, _ = measured.across(SHAPE)
+
+    check(compared(measured.psf, truth), size=0.03, ellipticity=0.015)
+    # 1.3 pixels, integrated over a pixel
+    assert width.mean() == pytest.approx(1.55, abs=0.1)
+    assert measured.quality.n_stars >= 10
+    assert abs(measured.quality.size_offset) < 0.01
+
+
 def test_without_noise_only_the_form_of_the_model_is_wrong(rng):
     truth = varying(3.2)
     measured = measure_psf(crowd(rng, truth, apart=30.0, noise=False), CONFIG)
@@ -60,7 +72,7 @@ def test_faint_stars_give_what_their_noise_allows(rng):
     truth = varying(3.2)
     measured = measure_psf(crowd(rng, truth, flux=(3e3, 3e4)), CONFIG)
 
-    check(compared(measured.psf, truth), size=0.05, ellipticity=0.03, residual=1e-3)
+    check(compared(measured.psf, truth), size=0.05, ellipticity=0.05, residual=1e-3)
 
 
 def test_neighbours_and_galaxies_do_not_widen_the_psf(rng):
@@ -122,8 +134,8 @@ def test_stars_that_are_saturated_or_cut_are_not_used(rng):
     assert told.left_out["saturated"] >= 20
     assert told.saturation is None
     assert found.saturation == pytest.approx(level, rel=0.05)
-    for measured in (told, found):
-        check(compared(measured.psf, truth))
+    for measured in (told, found):  # half of the stars are left
+        check(compared(measured.psf, truth), size=0.015, ellipticity=0.008)
 
 
 def test_bad_pixels_do_not_count(rng):
@@ -265,8 +277,8 @@ def test_images_on_a_grid_are_built_by_photutils(rng):
     np.testing.assert_allclose(measured.psf.x, [154.5, 464.5])
     np.testing.assert_allclose(measured.psf.y, [279.5, 279.5])
     check(compared(measured.psf, truth, n=2))
+    few = PsfConfig(method="grid", max_stars=4)
     with pytest.raises(AlgorithmError, match=r"photutils needs 5.* --method basis"):
-        few = PsfConfig(method="grid", max_stars=4)
         measure_psf(exposure, few)
 
 

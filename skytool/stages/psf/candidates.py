@@ -13,7 +13,7 @@ from skytool.core.kernel_basis import SIGMA_TO_FWHM
 from skytool.core.peaks import find_peaks
 from skytool.core.psf_forms import Forms, fit_forms
 from skytool.core.star_selection import Surroundings, stellar_size, thinned
-from skytool.core.star_stamps import cut_stamps, star_moments
+from skytool.core.star_stamps import cut_stamps, smoothing_for, star_moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.intp]
     Flags = NDArray[np.bool_]
 
+_FIRST_SMOOTHING = 1.0  # [pixel]
 _FIRST_SIGMA = 1.5  # [pixel] of the smoothing before the width of stars is known
 _SEARCH = 5.0  # least significance of a peak
 _BRIGHT = 15.0  # of one that tells the width of stars
@@ -114,11 +115,14 @@ def find_sources(planes: Planes) -> tuple[Peaks, float | None]:
     sigma = _FIRST_SIGMA
     for _ in range(_WIDTH_ROUNDS):
         measured = (bright if len(bright) else found)[:_MOST_FOR_WIDTH]
-        _, _, moments, snr = _measured(planes, measured, 1.5 * sigma)
+        _, _, moments, snr = _measured(planes, measured, 1.5 * sigma, smoothing=_FIRST_SMOOTHING)
         known = np.isfinite(moments.radius) & (snr > 0.0)
         if not known.any():
             return found, None
-        size = stellar_size(np.log(moments.radius[known]), _SHAPE_ERROR / snr[known])
+        size = stellar_size(
+            np.log(moments.radius[known]),
+            _shape_errors(snr[known], moments[known], _FIRST_SMOOTHING),
+        )
         before, sigma = sigma, math.exp(size)
         if sigma < 1.3 * before:  # the stamps were large enough
             break
@@ -145,7 +149,8 @@ def select_stars(
     config : PsfConfig
         Settings.
     """
-    row, column, moments, snr = _measured(planes, peaks, sigma)
+    smoothing = smoothing_for(sigma)
+    row, column, moments, snr = _measured(planes, peaks, sigma, smoothing=smoothing)
     nothing = FieldFit(np.array([[math.log(sigma), 0.0, 0.0]]), 0, planes.shape)
     found = Candidates(peaks, row, column, moments, snr, np.full(len(peaks), "", "U10"), nothing)
     unshaped = ~np.isfinite(moments.radius)
@@ -155,7 +160,7 @@ def select_stars(
     found = _with_good_pixels(found, planes, half)
     found = _without_neighbours(found, half, config)
     found = found.left_out("shape", unshaped)
-    found = _alike(found, config)
+    found = _alike(found, config, smoothing)
     selected = np.flatnonzero(found.selected)
     kept = thinned(
         row[selected].astype(np.float64),
@@ -170,16 +175,16 @@ def select_stars(
 
 
 def _measured(
-    planes: Planes, peaks: Peaks, sigma: float
+    planes: Planes, peaks: Peaks, sigma: float, *, smoothing: float
 ) -> tuple[Pixels, Pixels, StarMoments, Floats]:
     """Return pixels, moments and signal-to-noise ratios of sources."""
     row, column = (np.rint(at).astype(np.intp) for at in (peaks.y, peaks.x))
     half = math.ceil(_MOMENT_REACH * sigma)
     stamps = cut_stamps(planes.image, row, column, half, fill=0.0)
-    moments = star_moments(stamps.astype(np.float64), sigma)
+    moments = star_moments(stamps.astype(np.float64), sigma, smoothing=smoothing)
     weight = cut_stamps(planes.weight, row, column, half, fill=0.0)
     at = np.arange(-half, half + 1)
-    taper = np.exp(-np.add.outer(at**2, at**2) / sigma**2)
+    taper = np.exp(-np.add.outer(at**2, at**2) / (sigma**2 + smoothing**2))
     with np.errstate(divide="ignore"):
         variance = np.where(weight > 0.0, 1.0 / weight, 0.0)
     # the flux is twice the sum of the pixels under the Gaussian
@@ -217,14 +222,14 @@ def _without_neighbours(found: Candidates, half: int, config: PsfConfig) -> Cand
     return found.left_out("neighbour", crowded)
 
 
-def _alike(found: Candidates, config: PsfConfig) -> Candidates:
+def _alike(found: Candidates, config: PsfConfig, smoothing: float) -> Candidates:
     """Leave out sources that have not the size and shape of stars where they are."""
     some = found.selected
     if not some.any():
         return found
     moments = found.moments[some]
     values = np.stack([np.log(moments.radius), 0.5 * moments.e1, 0.5 * moments.e2], axis=1)
-    errors = _SHAPE_ERROR / found.snr[some]
+    errors = _shape_errors(found.snr[some], moments, smoothing)
     size = stellar_size(values[:, 0], errors)
     near = np.abs(values[:, 0] - size) < 3.0 * np.hypot(errors, _FIRST_SCATTER)
     centre = np.array([[size, *np.median(values[near, 1:], axis=0)]])
@@ -243,3 +248,8 @@ def _alike(found: Candidates, config: PsfConfig) -> Candidates:
     unlike = np.zeros(some.size, np.bool_)
     unlike[some] = ~fit.kept
     return replace(found.left_out("size", unlike), form=fit.field)
+
+
+def _shape_errors(snr: Floats, moments: StarMoments, smoothing: float) -> Floats:
+    """Return the standard errors of logarithms of sizes and of half of the elongations."""
+    return _SHAPE_ERROR / snr * (1.0 + smoothing**2 / moments.radius**2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from skytool.core.kernel_basis import SIGMA_TO_FWHM
 from skytool.core.psf_samples import StarImages
-from skytool.core.star_stamps import star_moments
+from skytool.core.star_stamps import smoothing_for, star_moments
 from skytool.models.psf_stars import PsfStars
 
 if TYPE_CHECKING:
@@ -67,20 +67,23 @@ class DrawnPsf:
         return np.stack(stars) if stars else np.empty((0, h, w))
 
 
-def star_table(fit: StarFit, *, used: Flags, reserved: Flags) -> PsfStars:
+def star_table(fit: StarFit, *, radius: float, used: Flags, reserved: Flags) -> PsfStars:
     """Return stars beside the function that they were fitted with.
 
     Parameters
     ----------
     fit : StarFit
         Fit of fluxes and places of all stars by the function.
+    radius : float
+        Adaptive radius of stars, roughly [pixel].
     used, reserved : ndarray of bool, shape (n,)
         What the stars were for.
     """
     y, x = fit.stars.positions
-    start = np.sqrt(fit.stars.stamps.shape[1])
-    own = star_moments(fit.cleaned(), start / 2)
-    model = star_moments(fit.columns[:, 0], start / 2)
+    own, model = (
+        star_moments(stamps, radius, smoothing=smoothing_for(radius))
+        for stamps in (fit.cleaned(), fit.columns[:, 0])
+    )
     misfit, error = fit.misfit
     return PsfStars(
         y,

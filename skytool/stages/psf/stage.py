@@ -16,7 +16,7 @@ from skytool.core.psf_stars import fit_stars
 from skytool.core.stamps import half_maximum_fwhm
 from skytool.errors import AlgorithmError
 from skytool.models.psf import BasisPsf, Psf
-from skytool.models.psf_places import middle_star, stars_across
+from skytool.models.psf_places import finely_sampled, middle_star, stars_across
 from skytool.stages.psf.candidates import find_sources, select_stars
 from skytool.stages.psf.planes import Planes
 from skytool.stages.psf.quality import DrawnPsf, PsfQuality, star_table
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _FEWEST_TO_RESERVE = 20  # stars of which some can be spared
 _WELL_SAMPLED = 3.0  # [pixel] FWHM from which one sample per pixel is enough
 _JUDGED_ITERATIONS = 3
+_FINE = 3  # samples per pixel for the width and shape of the PSF: it may be narrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,10 @@ class PsfMeasurement:
         stars = [star for row in stars_across(self.psf, shape) for star in row if star is not None]
         widths, ellipticities = [], []
         for star in stars:
+            fine = finely_sampled(self.psf, y=star.y, x=star.x, samples=_FINE)
             try:
-                widths.append(half_maximum_fwhm(star.stamp))
-                ellipticities.append(adaptive_moments(star.stamp).ellipticity)
+                widths.append(half_maximum_fwhm(fine) / _FINE)
+                ellipticities.append(adaptive_moments(fine).ellipticity)
             except ValueError as error:
                 raise AlgorithmError(
                     f"the PSF at (x, y) = ({star.x:.0f}, {star.y:.0f}) is no star: {error}."
@@ -255,7 +257,7 @@ def _judged(
     around = with_found_neighbours(fit, stars.neighbours, sigma=sigma, most=MOST_NEIGHBOURS)
     stars = replace(fit.stars, neighbours=around)
     fit = fit_stars(stars, model, accuracy=config.accuracy, iterations=1)
-    return star_table(fit, used=used, reserved=reserved)
+    return star_table(fit, radius=sigma, used=used, reserved=reserved)
 
 
 def _reserved(snr: NDArray[np.float64], part: float) -> Flags:
