@@ -224,6 +224,8 @@ def source_options(function: F) -> F:
             check=kwargs.pop("check"),
             n_check=kwargs.pop("check_sources"),
         )
+        if source.outputs or source.check:
+            source.config()  # what is impossible is said before anything is read
         return function(*args, source=source, **kwargs)
 
     decorated: Any = with_sources
