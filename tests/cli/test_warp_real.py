@@ -259,7 +259,8 @@ def test_visits_matched_to_one_psf_have_stars_of_one_width(shared, tmp_path):
     assert measured.exit_code == 0, measured.output
     inputs = [tmp_path / "psf" / name.name for name in names]
     target = ("--like", f"{inputs[0]}[IMAGE]", "-d", tmp_path / "out")
-    result = run("warp", *inputs, *target, "--psf-matched", "--no-direct")
+    cuts = ("--max-fwhm", 1.2, "--min-n-psf-star-per-band", 6, "--max-ellip-residual", 0.1)
+    result = run("warp", *inputs, *target, *cuts, "--psf-matched", "--no-direct")
     assert result.exit_code == 0, result.output
 
     warps = [read_warp(line.split("\t")[0]) for line in result.stdout.splitlines()]

@@ -197,9 +197,23 @@ class TestCuts:
         assert reason in reasons[2]
 
     def test_look_at_cards_without_a_table(self):
-        names = write_detectors(cards={"PSFDELL": [0.001, 0.01, 0.002], "SEEING": [1.0, 1.0, 2.0]})
+        cards = {
+            "PSFSELL": [0.001, 0.01, 0.002],
+            "SEEING": [1.0, 1.0, 2.0],
+            "PSFNSTAR": [30, 30, 5],
+            "PSFSSIZE": [0.01, 0.02, 0.01],
+            "PSFFWHM": [2.3548, 2.3548, 4.7096],
+        }
+        names = write_detectors(cards=cards)
 
-        assert used(*names, "--max-ellip-residual", 0.007, "--max-fwhm", 1.5)[0] == [1]
+        for option, limit, expected in (
+            ("--max-ellip-residual", 0.007, [1, 3]),
+            ("--max-fwhm", 1.5, [1, 2]),
+            ("--min-n-psf-star-per-band", 6, [1, 2]),
+            ("--max-size-scatter", 0.015, [1]),
+            ("--max-scaled-size-scatter", 0.0101, [1, 3]),
+        ):
+            assert used(*names, option, limit)[0] == expected
 
     def test_look_at_the_psf_itself(self):
         """Gaussian PSFs of 3, 4 and 3 pixels, the last one elongated."""
