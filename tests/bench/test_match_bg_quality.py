@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from astropy.io import fits
 from skytool.core.windows import Window
 from skytool.io.sources import find_sources
 from skytool.stages.match_bg import Match, MatchConfig, Piece, reference_for
+from tests.cli.warping import sky_cards
 from tests.simulate import SimulatedPsf, random_stars, simulate_exposure, tan_wcs
 from tests.simulate.files import to_exposure
 from tests.stages.matching import random_coefficients, surface
@@ -40,6 +44,10 @@ def error_over_noise(added, truth, pair):
     seen = np.isfinite(pair[0].image) & np.isfinite(pair[1].image)
     noise = np.sqrt(np.median((pair[0].variance + pair[1].variance)[seen]))
     return (added - truth)[seen].std() / noise
+
+
+def flagged(exposure):
+    return exposure.mask.any_of(("NO_DATA", "DETECTED", "SAT", "BAD", "CR"))
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +79,12 @@ def scene():
 def test_a_crowded_field_is_matched_far_better_than_by_a_mesh(scene, capsys):
     background = pytest.importorskip("photutils.background")
     exposures, skies = scene
-    planes = ("NO_DATA", "DETECTED", "SAT", "BAD", "CR")
     errors = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         pair = exposures[i], exposures[j]
         truth = skies[i] - skies[j]
         ours = error_over_noise(match(pair[1], pair[0]), truth, pair)
-        bad = pair[0].mask.any_of(planes) | pair[1].mask.any_of(planes)
+        bad = flagged(pair[0]) | flagged(pair[1])
         mesh = background.Background2D(
             np.where(bad, 0, pair[0].image - pair[1].image),
             64,
@@ -95,13 +102,19 @@ def test_a_crowded_field_is_matched_far_better_than_by_a_mesh(scene, capsys):
     assert all(ours < 0.5 * theirs for ours, theirs in errors)
 
 
-@pytest.mark.parametrize("name", ["background_1k_s1", "background_1k_s2", "background"])
-def test_scenes_drawn_by_another_program(name, capsys):
+def read_scene(name, n=None):
+    """Return exposures drawn by another program, and the coefficients of their skies."""
     folder = Path(os.environ.get("SKYTOOL_SCENES", "scenes")) / name
     if not folder.is_dir():
         pytest.skip(f"no folder {folder} of scenes; SKYTOOL_SCENES names where they are")
     coefficients = fits.getdata(folder / "truth.fits", "EXPOSURES")["coef"]
-    exposures = [find_sources(str(path))[0].read() for path in sorted(folder.glob("exp*.fits"))]
+    paths = sorted(folder.glob("exp*.fits"))[:n]
+    return [find_sources(str(path))[0].read() for path in paths], coefficients
+
+
+@pytest.mark.parametrize("name", ["background_1k_s1", "background_1k_s2", "background"])
+def test_scenes_drawn_by_another_program(name, capsys):
+    exposures, coefficients = read_scene(name)
     limit = 0.012 if name.startswith("background_1k") else 0.006
     many = itertools.combinations(range(len(exposures)), 2)
     pairs = many if "1k" in name else [(0, k) for k in range(1, len(exposures))]
@@ -120,3 +133,106 @@ def true_surface(coefficients, shape):
     """Return the surface of the scenes' table: Chebyshev in x and y, the middles of corners at 1."""
     x, y = np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])
     return np.polynomial.chebyshev.chebgrid2d(x, y, coefficients).T
+
+
+def photutils_offset(pair, size):
+    from photutils.background import Background2D, MeanBackground
+
+    bad = flagged(pair[0]) | flagged(pair[1]) | ~np.isfinite(pair[0].image - pair[1].image)
+    difference = np.where(bad, 0, pair[0].image - pair[1].image)
+    mesh = Background2D(difference, size, mask=bad, filter_size=1, bkg_estimator=MeanBackground())
+    return mesh.background
+
+
+def swarp_offset(pair, size):
+    backgrounds = []
+    for exposure in pair:
+        bad = flagged(exposure) | ~np.isfinite(exposure.image)
+        image = np.where(bad, 0, exposure.image).astype(np.float32)
+        sky = sky_cards(image.shape)
+        fits.PrimaryHDU(image, sky).writeto("in.fits", overwrite=True)
+        weight = fits.PrimaryHDU((~bad).astype(np.float32), sky)
+        weight.writeto("in.weight.fits", overwrite=True)
+        header = fits.Header({"NAXIS": 2, "NAXIS1": image.shape[1], "NAXIS2": image.shape[0]})
+        header.update(sky)
+        header.totextfile("coadd.head", endcard=True, overwrite=True)
+        settings = {
+            "WEIGHT_TYPE": "MAP_WEIGHT",
+            "RESAMPLING_TYPE": "NEAREST",
+            "COMBINE_TYPE": "AVERAGE",
+            "SUBTRACT_BACK": "Y",
+            "BACK_SIZE": str(size),
+            "NTHREADS": "1",
+            "WRITE_XML": "N",
+            "VERBOSE_TYPE": "QUIET",
+        }
+        options = [text for key, value in settings.items() for text in (f"-{key}", value)]
+        command = ["SWarp", "in.fits", "-c", "/dev/null", *options]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        left = fits.getdata("coadd.fits")
+        backgrounds.append(np.where(fits.getdata("coadd.weight.fits") > 0, image - left, np.nan))
+    return backgrounds[0] - backgrounds[1]
+
+
+def montage_offset(pair, _):
+    bad = flagged(pair[0]) | flagged(pair[1])
+    difference = np.where(bad, np.nan, pair[0].image - pair[1].image).astype(np.float32)
+    fits.PrimaryHDU(difference, sky_cards(difference.shape)).writeto("d.fits", overwrite=True)
+    done = subprocess.run(["mFitplane", "d.fits"], check=True, capture_output=True, text=True)
+    plane = {k: float(v) for k, v in re.findall(r"\b(\w+)=([-+0-9.eE]+)", done.stdout)}
+    y, x = np.indices(difference.shape) + 1.0
+    tilt = plane["a"] * (x - plane["crpix1"]) + plane["b"] * (y - plane["crpix2"])
+    return tilt + plane["c"]
+
+
+def reproject_offset(pair, _):
+    from reproject.mosaicking.background import (
+        determine_offset_matrix,
+        solve_corrections_sgd,
+    )
+    from reproject.mosaicking.subset_array import ReprojectedArraySubset
+
+    arrays = []
+    for exposure in pair:
+        bad = flagged(exposure)
+        image, bounds = np.where(bad, np.nan, exposure.image), [(0, n) for n in bad.shape]
+        arrays.append(ReprojectedArraySubset(image, (~bad).astype(float), bounds))
+    corrections = solve_corrections_sgd(determine_offset_matrix(arrays))
+    return np.full(pair[0].shape, corrections[1] - corrections[0])
+
+
+PROGRAMS = {
+    "photutils": (photutils_offset, (64, 128)),
+    "SWarp": (swarp_offset, (64, 128)),
+    "mFitplane": (montage_offset, (0,)),
+    "reproject": (reproject_offset, (0,)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyDeprecationWarning")
+@pytest.mark.parametrize("name", ["background_1k_s1", "background_1k_s2"])
+def test_errors_are_less_than_half_of_those_of_other_programs(name, tmp_path, monkeypatch, capsys):
+    exposures, coefficients = read_scene(name, 3)
+    monkeypatch.chdir(tmp_path)
+    errors = {}
+    for i, j in itertools.combinations(range(3), 2):
+        pair = exposures[i], exposures[j]
+        truth = true_surface(coefficients[i] - coefficients[j], pair[0].shape)
+        ours = error_over_noise(match(pair[1], pair[0]), truth, pair)
+        errors.setdefault("skytool", []).append(ours)
+        for program, (offset, sizes) in PROGRAMS.items():
+            if program in ("SWarp", "mFitplane") and shutil.which(program) is None:
+                continue
+            for size in sizes:
+                seen = np.isfinite(found := offset(pair, size))
+                found = np.where(seen, found, truth)
+                errors.setdefault(f"{program} {size}", []).append(
+                    error_over_noise(found, truth, pair)
+                )
+    with capsys.disabled():
+        for program, values in errors.items():
+            sys.stdout.write(f"\n{name}: {program}: {np.round(values, 4)}")
+    ours = errors.pop("skytool")
+    assert len(errors) > 1
+    for one, theirs in zip(ours, zip(*errors.values(), strict=True), strict=True):
+        assert one < 0.5 * min(theirs)
