@@ -172,7 +172,7 @@ def _metrics(task: WarpTask, result: WarpResult) -> dict[str, Any]:
     """Return the numbers of a warp for the report."""
     covered = result.covered_pixels
     return {
-        "detectors": len(result.detectors),
+        "detectors": result.used_detectors,
         "good_pixels": result.good_pixels,
         "overlap_pixels": result.overlap_pixels,
         "coverage": covered / result.n_image.size,

@@ -58,18 +58,18 @@ def write_warp(task: WarpTask, result: WarpResult, output: str) -> None:
     from skytool.models.provenance import history_line
 
     kernel = task.config.kernel
-    used = len(result.detectors)
-    matches = result.matches or (None,) * used
+    matches = result.matches or (None,) * len(result.detectors)
     ccds = with_unique_ids(
         replace(_ccd_record(task, member, report), **_match_columns(match))
         for member, report, match in zip(task.visit.members, result.detectors, matches, strict=True)
     )
     exposure = _identified(result.exposure, ccds)
+    ccds = [ccd for ccd in ccds if ccd.goodpix] or ccds
     primary = primary_header(
         exposure,
         kind="WARP",
         stage="warp",
-        history=history_line("warp", f"{used} inputs, {kernel}, {task.grid.name}"),
+        history=history_line("warp", f"{result.used_detectors} inputs, {kernel}, {task.grid.name}"),
         cards=_cards(task, result),
     )
     plane = fits.ImageHDU(result.n_image, name="NIMAGE", header=task.grid.header_cards())
@@ -107,7 +107,7 @@ def _cards(task: WarpTask, result: WarpResult) -> dict[str, Any]:
         "WARPTYPE": ("psfMatched" if result.matches else "direct", "direct or psfMatched"),
         **task.place,
         "KERNEL": (task.config.kernel, "resampling kernel"),
-        "NCCD": (len(result.detectors), "detectors in this warp"),
+        "NCCD": (result.used_detectors, "detectors in this warp"),
         "GOODPIX": (result.good_pixels, "good pixels, overlaps counted twice"),
         "NCOVERED": (result.covered_pixels, "pixels with a value"),
         "NOVERLAP": (result.overlap_pixels, "pixels that several detectors see"),
@@ -228,7 +228,7 @@ def _match_columns(match: MatchReport | None) -> dict[str, Any]:
     }
 
 
-def _times(seen: Observation) -> dict[str, float]:
+def _times(seen: Observation) -> dict[str, Any]:
     """Return when and how long was observed, NaN where that is unknown."""
     values = {
         "exposure_time": seen.exposure_time,
@@ -258,8 +258,11 @@ def _visit_record(task: WarpTask, result: WarpResult, ccds: list[CcdRecord]) -> 
 
 def _input_records(task: WarpTask, result: WarpResult) -> list[InputRecord]:
     """Return a row for every exposure of the visit, also for those that were not used."""
+    lost = "no good pixel" if not result.matches else "not matched, or no good pixel"
     used = [
         _input_record(member, scale=report.scale, weight=1.0)
+        if report.good_pixels
+        else _input_record(member, status="skipped", reason=lost)
         for member, report in zip(task.visit.members, result.detectors, strict=True)
     ]
     skipped = [

@@ -1,5 +1,7 @@
 """What becomes of the exposures of a visit: selection, units, skies, overlaps and records."""
 
+import json
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -454,6 +456,23 @@ class TestSelection:
         beside = run("warp", name, "--like", self.grid(125, 85), "-o", "x.fits", "-n")
         assert beside.exit_code == 6
         assert "no exposure overlaps corner.hdr" in beside.stderr
+
+    def test_a_detector_without_a_good_pixel_has_no_record(self):
+        """The second one sees the grid with its edge only, where no footprint is whole."""
+        names = write_visit(12)
+        cards = detector_cards(1, 12)
+        cards["CRPIX1"] += 20
+        write_grid("left.hdr", cards, (100, SHAPE[1] + 20 + 13))
+
+        result = run("warp", *names, "--like", "left.hdr", "-o", "w.fits", "--json")
+        warped = read_warp("w.fits")
+
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["metrics"]["detectors"] == 1
+        assert warped.others["CCDS"]["CCD"].tolist() == [1]
+        assert warped.primary["NCCD"] == 1
+        assert warped.others["INPUTS"]["STATUS"].tolist() == ["used", "skipped"]
+        assert warped.others["INPUTS"]["REASON"].tolist() == ["", "no good pixel"]
 
     @pytest.mark.parametrize("name", ["--write-empty", "--do-write-empty-warps"])
     def test_a_warp_without_any_value_is_written_on_demand(self, name):

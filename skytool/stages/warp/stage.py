@@ -131,6 +131,11 @@ class WarpResult:
         return sum(report.good_pixels for report in self.detectors)
 
     @property
+    def used_detectors(self) -> int:
+        """Detectors that give a value to any pixel."""
+        return sum(report.good_pixels > 0 for report in self.detectors)
+
+    @property
     def covered_pixels(self) -> int:
         """Pixels with a value."""
         return int(np.count_nonzero(self.n_image))
