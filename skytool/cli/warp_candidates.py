@@ -103,14 +103,16 @@ class Judge:
         InputError
             If one cannot be read, or has not what it is for.
         """
-        from skytool.io.calibrations import read_detector_table
-        from skytool.models.external_calibration import check_photometry, check_wcs
-
         files = (
             selection.psf_statistics,
             selection.photocal,
             None if selection.wcs_pattern else selection.wcs,
         )
+        if not any(files):
+            return cls(selection, None, None, None)
+        from skytool.io.calibrations import read_detector_table
+        from skytool.models.external_calibration import check_photometry, check_wcs
+
         tables = [
             None if file is None else read_detector_table(file, tract=selection.tract)
             for file in files
@@ -163,10 +165,10 @@ class Judge:
 
     def _calibrated(self, member: Member[ExposureSource], visit: str) -> _Calibrated:
         """Return an exposure with what takes the place of its calibration, or what it lacks."""
-        from skytool.models.external_calibration import ExternalCalibration
-
         if self.selection.photocal is None and self.selection.wcs is None:
             return member, ""
+        from skytool.models.external_calibration import ExternalCalibration
+
         photometry, wcs_cards = None, ""
         if self.photocal is not None:
             photometry = self._photometry(self.photocal, member, visit)
