@@ -61,6 +61,12 @@ def _output(name: str, text: str) -> Callable[[F], F]:
     is_flag=True,
     help="Resample the template to the grid of the science image, if it is on another.",
 )
+@click.option(
+    "--preconvolve",
+    is_flag=True,
+    help="Make the score, and detect sources, from the science image correlated with its PSF before "
+    "the match, instead of from the difference.",
+)
 @click.option("--template-psf", type=INPUT, metavar="FILE[EXT]", help="PSF of the template.")
 @click.option("--template-mask", type=INPUT, metavar="FILE[EXT]", help="Mask of the template.")
 @click.option(
@@ -107,6 +113,7 @@ def diffim(
         catalog=settings.pop("catalog"),
         first_pixel=settings.pop("catalog_first_pixel"),
         align=settings.pop("align"),
+        preconvolve=settings.pop("preconvolve"),
         template_planes={
             name: settings.pop(f"template_{name}") for name in ("psf", "mask", "variance")
         },

@@ -80,6 +80,14 @@ BASIS: OptionTable = {
             "help": "Degrees of their polynomials.",
         },
     ),
+    "--alard-deg-gauss-deconv": (
+        "deconvolution_degrees",
+        {
+            "type": CommaList(click.IntRange(0, 9)),
+            "default": "6,4,4",
+            "help": "The same where the PSF gets narrower.",
+        },
+    ),
     "--alard-sig-gauss": (
         "widths",
         {
@@ -139,7 +147,7 @@ BASIS: OptionTable = {
     "--num-principal-components": (
         "n_components",
         {
-            "type": _COUNT,
+            "type": click.IntRange(min=1),
             "default": 5,
             "help": "Components that a kernel of pixels is reduced to.",
         },

@@ -47,6 +47,8 @@ class DiffimFiles:
         Number of the first pixel in the positions of the catalogue.
     align : bool
         Whether the template is resampled if it is on another grid.
+    preconvolve : bool
+        Whether the score is made from the science image correlated with its PSF.
     """
 
     science: str
@@ -59,6 +61,7 @@ class DiffimFiles:
     template_planes: Mapping[str, str | None]
     first_pixel: int | None
     align: bool
+    preconvolve: bool
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -185,7 +188,7 @@ def make_difference(task: DiffimTask) -> list[Product]:
     sources = None if task.files.catalog is None else _listed(task, science)
     result = subtract(science, template, task.config, sources=sources, kernel=kernel)
     metrics = dict(result.metrics)
-    report = _report(task, science, template, result)
+    report = _report(task, (science, template), result, sources)
     if report is not None:
         metrics |= report.metrics
         if task.source.check:
@@ -199,7 +202,10 @@ def make_difference(task: DiffimTask) -> list[Product]:
 
 
 def _report(
-    task: DiffimTask, science: Exposure, template: Exposure, result: DiffimResult
+    task: DiffimTask,
+    pair: tuple[Exposure, Exposure],
+    result: DiffimResult,
+    listed: SourceList | None,
 ) -> SourceReport | None:
     """Return the sources of a difference, if anything of them is wanted."""
     if not (task.source.outputs or task.source.check):
@@ -207,17 +213,17 @@ def _report(
     from skytool.stages.diffim.sources import find_sources
 
     score = None
-    if task.source.preconvolve:
-        from skytool.stages.diffim.sources_score import preconvolved_score
+    if task.files.preconvolve:
+        from skytool.stages.diffim.preconvolution import preconvolved_score
 
-        score = preconvolved_score(science, template, result, task.config)
-    subtracted, matched = result.parts
+        score = preconvolved_score(*pair, task.config, sources=listed).score
+    science, template = result.parts
     return find_sources(
         result.difference,
         task.source.config(),
         score=score,
-        science=subtracted,
-        template=matched,
+        science=science,
+        template=template,
     )
 
 

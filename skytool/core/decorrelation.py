@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LEAST_GRID = 64
 _GRID_PER_SIZE = 4  # side of the Fourier grid over that of the kernel
 _OUTSIDE = 1e-7  # power of a kernel that may be cut off, over that beside its middle
+_LEAST_PSF_POWER = 1e-20  # of a PSF of sum one at any frequency
 _LEAST_POWER = 1e-3  # of correlated noise at any frequency, over its mean
 _ORDERS = (2, 4, 6)
 _INTERPOLATION = 5e-4  # largest error of interpolated kernels over their norm
@@ -74,7 +75,13 @@ class Whitening:
     matched_squares: SpatialKernel
 
 
-def whitening(kernel: SpatialKernel, plain: InputNoise, matched: InputNoise) -> Whitening:
+def whitening(
+    kernel: SpatialKernel,
+    plain: InputNoise,
+    matched: InputNoise,
+    *,
+    psf: NDArray[np.float64] | None = None,
+) -> Whitening:
     """Return the whitening of a difference of an image and a convolved one.
 
     Parameters
@@ -85,6 +92,9 @@ def whitening(kernel: SpatialKernel, plain: InputNoise, matched: InputNoise) -> 
         Of the image that is not convolved.
     matched : InputNoise
         Of the image that the kernel is applied to.
+    psf : ndarray of float64, shape (h, w), optional
+        PSF, of odd sides and sum one, that the first image was correlated with before the match.
+        The result then is what a white difference gives if it is correlated with its own PSF.
 
     Notes
     -----
@@ -93,9 +103,11 @@ def whitening(kernel: SpatialKernel, plain: InputNoise, matched: InputNoise) -> 
     ``sqrt((N_p(0) + N_m(0) K(0)^2) / (N_p + N_m |K|^2))`` (Reiss & Lupton 2016, for noise that may
     be correlated): fluxes are left as they are. It is evaluated at Chebyshev nodes over the image,
     more of them until the kernels between them are right. The variance of independent pixels is
-    carried by the squares of the kernels that are applied to each image in all.
+    carried by the squares of the kernels that are applied to each image in all. With a PSF of
+    transform ``P`` the kernel is ``(N_p(0) + N_m(0) K(0)^2) / (N_p + N_m |K / P|^2)`` (Zackay, Ofek
+    & Gal-Yam 2016).
     """
-    local = _LocalWhitening(plain, matched, kernel)
+    local = _LocalWhitening(plain, matched, kernel, psf)
     if kernel.is_constant:
         images = kernel.images[0]
         white = SpatialKernel.constant(local.white(images)[0])
@@ -162,30 +174,50 @@ def nodes(order: int, domain: Domain) -> dict[str, Floats]:
 class _LocalWhitening:
     """Whitening for matching kernels at single positions, all images cut to one size."""
 
-    def __init__(self, plain: InputNoise, matched: InputNoise, kernel: SpatialKernel) -> None:
-        size = max(kernel.images.shape[2:])
+    def __init__(
+        self,
+        plain: InputNoise,
+        matched: InputNoise,
+        kernel: SpatialKernel,
+        psf: NDArray[np.float64] | None,
+    ) -> None:
+        size = max(*kernel.images.shape[2:], *(() if psf is None else psf.shape))
         self.side = max(_LEAST_GRID, _GRID_PER_SIZE * size)
         self.side += self.side % 2
         self.plain, self.matched = plain.power(self.side), matched.power(self.side)
+        self.psf = None if psf is None else self._transform(psf[None])
         some = kernel.at_many(**nodes(2, kernel.domain))
-        white, composite = self._transforms(some)
+        white, first, second = self._transforms(some)
         self.half = _enough(self._images(white))
-        self.composite_half = _enough(self._images(composite))
+        self.plain_half = _enough(self._images(first))
+        self.matched_half = _enough(self._images(second))
 
-    def _transforms(self, kernels: Floats) -> tuple[Floats, Floats]:
-        """Return the transforms of the whitening, and of its product with the kernels."""
+    def _transform(self, kernels: Floats) -> NDArray[np.complex128]:
+        """Return the transforms of kernels about their middle pixels."""
         from scipy.fft import rfft2
 
         n, h, w = kernels.shape
         wrapped = np.zeros((n, self.side, self.side))
         rows, columns = (np.arange(-(size // 2), size // 2 + 1) % self.side for size in (h, w))
         wrapped[:, rows[:, None], columns] = kernels
-        transform = rfft2(wrapped)
-        noise = self.plain + self.matched * np.abs(transform) ** 2
-        white = np.sqrt(noise[:, :1, :1] / noise)
-        return white, white * transform
+        return np.asarray(rfft2(wrapped), np.complex128)
 
-    def _images(self, transforms: Floats) -> Floats:
+    def _transforms(
+        self, kernels: Floats
+    ) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.complex128]]:
+        """Return the transforms of the whitening, and of all that each image meets."""
+        transform = self._transform(kernels)
+        power = np.abs(transform) ** 2
+        if self.psf is None:
+            noise = self.plain + self.matched * power
+            white = np.sqrt(noise[:, :1, :1] / noise).astype(np.complex128)
+            return white, white, white * transform
+        power /= np.maximum(np.abs(self.psf) ** 2, _LEAST_PSF_POWER)
+        noise = self.plain + self.matched * power
+        white = (noise[:, :1, :1] / noise).astype(np.complex128)
+        return white, white * np.conj(self.psf), white * transform
+
+    def _images(self, transforms: NDArray[np.complex128]) -> Floats:
         from scipy.fft import irfft2
 
         images = irfft2(transforms, s=(self.side, self.side))
@@ -199,16 +231,17 @@ class _LocalWhitening:
 
     def white(self, kernels: Floats) -> Floats:
         """Return the whitening kernels of matching kernels; each has the sum one."""
-        images = self._cut(self._images(self._transforms(kernels)[0]), self.half)
+        white, *_ = self._transforms(kernels)
+        images = self._cut(self._images(white), self.half)
         return images / images.sum(axis=(1, 2), keepdims=True)
 
     def squares(self, kernels: Floats) -> tuple[Floats, Floats]:
         """Return the squares of the kernels that each of the two images meets in all."""
-        white, composite = self._transforms(kernels)
+        _, first, second = self._transforms(kernels)
         found = []
         for transforms, half, noise in (
-            (white, self.half, self.plain),
-            (composite, self.composite_half, self.matched),
+            (first, self.plain_half, self.plain),
+            (second, self.matched_half, self.matched),
         ):
             images = self._images(transforms)
             # correlated pixels have more or less variance in sums than independent ones

@@ -87,7 +87,13 @@ def test_a_kernel_that_grows_across_the_image_is_found_exactly(rng):
     share = (2 * np.arange(SHAPE[1]) + 1) / SHAPE[1] / 2
     science = (1 - share) * fftconvolve(template, narrow, mode="same")
     science += share * fftconvolve(template, wide, mode="same")
-    basis = BasisConfig(n_gauss=2, widths=(1.2, 2.4), degrees=(2, 2), scale_by_fwhm=False)
+    basis = BasisConfig(
+        n_gauss=2,
+        widths=(1.2, 2.4),
+        degrees=(2, 2),
+        deconvolution_degrees=(2, 2),
+        scale_by_fwhm=False,
+    )
     first = exposure(science, 1.0, SIGMA_SCIENCE, name="science.fits")
     second = exposure(template, 1.0, SIGMA_TEMPLATE, name="template.fits")
     first, second = (
@@ -156,6 +162,32 @@ def test_a_star_saturated_in_the_template_alone_is_not_used(rng):
     near = np.hypot(stars.y - y[brightest], stars.x - x[brightest]) < 2
 
     assert stars.reason[near].tolist() == ["masked middle"]
+
+
+@pytest.mark.parametrize("regularization", ["central", "forward"])
+def test_free_kernels_follow_trailed_stars(rng, regularization):
+    y, x = places(rng, count=60, apart=8)
+    flux = 10 ** rng.uniform(3.6, 4.3, 60)
+    template = drawn(SHAPE, y, x, flux, SIGMA_TEMPLATE)
+    trail = np.zeros((13, 13))
+    trail[np.arange(1, 12), np.arange(1, 12)] = 1.1 / 11
+    noise = rng.normal(size=(2, *SHAPE))
+    science = fftconvolve(template, trail, mode="same") + noise[0]
+    basis = BasisConfig(kind="delta", size=15, regularization=regularization)
+
+    result = subtract(
+        exposure(science, 1.0, SIGMA_SCIENCE, name="science.fits"),
+        exposure(template + noise[1], 1.0, SIGMA_TEMPLATE, name="template.fits"),
+        replace(ordered(0), basis=basis, mode="convolve-template"),
+    )
+    star = gaussian(SIGMA_TEMPLATE, 14)
+    found = fftconvolve(result.kernel.kernel.at(y=200.0, x=200.0), star)
+    truth = fftconvolve(np.pad(trail, 1), star)
+
+    assert result.kernel.basis_kind == "DELTA"
+    assert len(result.kernel.basis) == 5
+    assert relative(found, truth) < 0.02
+    assert result.kernel.sum == pytest.approx(1.1, rel=0.02)  # a penalty makes it small
 
 
 def test_few_stars_lower_the_orders(rng):

@@ -31,6 +31,8 @@ class BasisConfig:
         Number of Gaussians.
     degrees : tuple of int
         Degree of the polynomial on each.
+    deconvolution_degrees : tuple of int
+        The same where the PSF gets narrower.
     widths : tuple of float
         Standard deviations where they do not follow from the PSF sizes [pixel].
     beta : float
@@ -61,6 +63,7 @@ class BasisConfig:
     max_size: int = 35
     n_gauss: int = 3
     degrees: tuple[int, ...] = DEFAULT_DEGREES
+    deconvolution_degrees: tuple[int, ...] = (6, 4, 4)
     widths: tuple[float, ...] = DEFAULT_WIDTHS
     beta: float = 2.0
     min_sigma: float = 0.7
@@ -73,12 +76,17 @@ class BasisConfig:
     strength: float = 1e-4
     n_components: int = 5
 
+    def degrees_for(self, mode: str) -> tuple[int, ...]:
+        """Return the degrees for the sense of a match, see `skytool.core.kernel_basis.BasisShape`."""
+        return self.deconvolution_degrees if mode == "deconvolution" else self.degrees
+
     def __post_init__(self) -> None:
         for side in (self.size, self.min_size, self.max_size):
             if side < 3 or side % 2 == 0:
                 raise ValueError(f"the side of a kernel is odd and at least 3, not {side}")
-        if len(self.degrees) != self.n_gauss:
-            raise ValueError(f"{self.n_gauss} Gaussians but {len(self.degrees)} degrees")
+        for degrees in (self.degrees, self.deconvolution_degrees):
+            if len(degrees) != self.n_gauss:
+                raise ValueError(f"{self.n_gauss} Gaussians but {len(degrees)} degrees")
         if len(self.widths) != self.n_gauss:
             raise ValueError(f"{self.n_gauss} Gaussians but {len(self.widths)} widths")
 

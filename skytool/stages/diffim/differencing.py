@@ -101,15 +101,23 @@ class Subtracted:
         return Planes(image=self.image, variance=variance, mask=self.mask)
 
 
-def typical_variance(
-    variance: Floats, mask: NDArray[np.int32], empty: NDArray[np.bool_], pair: Pair
-) -> float:
-    """Return the clipped mean of a variance, in single precision so that cards can hold it."""
-    bad = empty | ((mask & pair.bitmask(*NOT_TYPICAL)) != 0)
-    rows = slice(None, None, max(1, variance.size >> 18))
-    mean, _ = clipped_moments(variance[rows][~bad[rows]])
+def typical_noise(pair: Pair) -> tuple[float, float]:
+    """Return clipped means of the variances of science image and template.
+
+    They are in single precision, so that cards can hold them.
+    """
+    template = pair.template.inner(pair.margin)
+    planes = pair.bitmask(*NOT_TYPICAL)
+    return _typical(pair.science, planes), _typical(template, planes)
+
+
+def _typical(image: PreparedImage, planes: np.int32) -> float:
+    rows = slice(None, None, max(1, image.variance.size >> 18))
+    variance = image.variance[rows]
+    bad = image.empty[rows] | ((image.mask[rows] & planes) != 0)
+    mean, _ = clipped_moments(variance[~bad])
     if not mean > 0.0:
-        mean, _ = clipped_moments(variance[rows].ravel())
+        mean, _ = clipped_moments(variance.ravel())
     return float(np.float32(mean))
 
 

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.kernel_basis import (
-    BasisShape,
-    alard_lupton_basis,
-    basis_shape,
-    delta_basis,
-)
+from skytool.core.kernel_basis import BasisShape, alard_lupton_basis, basis_shape
 from skytool.core.kernel_cells import cell_numbers
+from skytool.core.kernel_delta import component_basis, pixel_kernels
 from skytool.core.kernel_fit import FitError, KernelFitter
+from skytool.core.kernel_regularization import central_penalty, forward_penalty
 from skytool.errors import AlgorithmError, NothingToDoError
 from skytool.models.matching_kernel import KernelStars, MatchingKernel
 from skytool.stages.diffim.kernel_stars import (
@@ -29,12 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from skytool.core.kernel_fit import KernelFit
+    from skytool.core.kernel_stamps import KernelStamps
     from skytool.models.exposure import Exposure
     from skytool.stages.diffim.config import BasisConfig, DiffimConfig
     from skytool.stages.diffim.inputs import Pair
     from skytool.stages.diffim.kernel_stars import SourceList
 
 _GRID = 10  # positions along an axis where a PSF is tried if it has none in the middle
+_MOST_FREE = 60  # stars that kernels of single pixels are fitted to
 _BORDER = 0.05  # of the image that is left out there
 
 
@@ -177,7 +176,9 @@ def match(
         )
         cells = cell_numbers(stamps.row, stamps.column, shape=(ny, nx), cell=stars.cell)
         domain = (-0.5, ny - 0.5, -0.5, nx - 0.5)
-        fit = KernelFitter(stamps, _basis(shape, config.basis), cells, domain, config.fit).fit()
+        fit = KernelFitter(
+            stamps, _basis(shape, stamps, config.basis), cells, domain, config.fit
+        ).fit()
     except FitError as error:
         counts = _counted(error.reason)
         raise _failure(
@@ -198,7 +199,7 @@ def match(
         template_variance=noise[1],
         basis_kind="DELTA" if config.basis.kind == "delta" else "AL",
         widths=shape.widths if config.basis.kind == "alard-lupton" else (),
-        degrees=config.basis.degrees if config.basis.kind == "alard-lupton" else (),
+        degrees=config.basis.degrees_for(shape.mode) if config.basis.kind == "alard-lupton" else (),
         kernel_order=fit.kernel_order,
         background_order=max(fit.background_order, 0),
         condition=fit.condition,
@@ -207,10 +208,36 @@ def match(
     return Matched(kernel, fit, candidates)
 
 
-def _basis(shape: BasisShape, config: BasisConfig) -> NDArray[np.float64]:
-    if config.kind == "delta":
-        return delta_basis(shape.size)
-    return alard_lupton_basis(shape.size, shape.widths, config.degrees)
+def _basis(shape: BasisShape, stamps: KernelStamps, config: BasisConfig) -> NDArray[np.float64]:
+    """Return the kernels to fit: Gaussians, or components of kernels of single stars.
+
+    Raises
+    ------
+    AlgorithmError
+        If kernels of single stars have no sum.
+    """
+    if config.kind == "alard-lupton":
+        return alard_lupton_basis(shape.size, shape.widths, config.degrees_for(shape.mode))
+    penalty = None
+    if config.regularization == "central":
+        penalty = central_penalty(
+            shape.size, stencil=config.stencil, border_penalty=config.border_penalty
+        )
+    elif config.regularization == "forward":
+        penalty = forward_penalty(
+            shape.size, orders=config.forward_orders, border_penalty=config.border_penalty
+        )
+    brightest = stamps.of(np.arange(min(len(stamps), _MOST_FREE)))
+    kernels = pixel_kernels(
+        brightest,
+        penalty,
+        strength=config.strength,
+        relative=config.strength_kind == "relative",
+    )
+    try:
+        return component_basis(kernels, config.n_components)
+    except ValueError as error:
+        raise AlgorithmError(f"{error}.", hint="Give --kernel-basis-set alard-lupton.") from error
 
 
 def _counted(reason: NDArray[np.str_]) -> str:

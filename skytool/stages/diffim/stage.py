@@ -15,7 +15,7 @@ from skytool.stages.diffim.differencing import (
     White,
     inner_part,
     subtracted,
-    typical_variance,
+    typical_noise,
     white_psf,
     whitened,
 )
@@ -154,7 +154,7 @@ def subtract(
             plan.shape,
             plan.convolved,
             config,
-            noise=_noise(pair),
+            noise=typical_noise(pair),
             sources=sources,
             names=(science.name, template.name),
         )
@@ -279,15 +279,6 @@ def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
     if config.mode == "auto":
         return "TEMPLATE" if sizes.template <= sizes.science else "SCIENCE"
     return "SCIENCE" if config.mode == "convolve-science" else "TEMPLATE"
-
-
-def _noise(pair: Pair) -> tuple[float, float]:
-    """Return the typical variances of science image and template."""
-    template = pair.template.inner(pair.margin)
-    return (
-        typical_variance(pair.science.variance, pair.science.mask, pair.science.empty, pair),
-        typical_variance(template.variance, template.mask, template.empty, pair),
-    )
 
 
 def _white(
