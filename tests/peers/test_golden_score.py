@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.convolve import convolve_planes
-from skytool.core.score_correction import score_correction
+from skytool.core.convolve import convolve, convolve_planes
+from skytool.core.decorrelation import InputNoise, whitening
 from skytool.core.spatial_kernel import SpatialKernel
 from skytool.core.statistics import sample_statistics
 
@@ -22,26 +22,22 @@ def golden(shared):
     with fits.open(folder / "in06_science.fits.gz") as hdus:
         arrays["science"] = np.array(hdus["SCI"].data, np.float32)
         arrays["psf"] = np.array(hdus["PSF"].data, np.float64)
+    arrays["psf"] /= arrays["psf"].sum()
+    template = arrays["template_var_after"][BORDER:-BORDER, BORDER:-BORDER]
+    arrays["variances"] = [arrays["science_var_after"], template]
     return arrays
 
 
-def correction_of(golden):
-    science, template = golden["science_var_after"], golden["template_var_after"]
-    template = template[BORDER:-BORDER, BORDER:-BORDER]
+@pytest.fixture(scope="module")
+def made(golden):
+    noises = [InputNoise(variance=sample_statistics(v).clip_mean) for v in golden["variances"]]
     # the stored kernel is one of correlation, at the middle of the image
-    kernel = golden["kernel_images"][0][::-1, ::-1]
-    correction = score_correction(
-        golden["psf"] / golden["psf"].sum(),
-        kernel,
-        science_variance=sample_statistics(science).clip_mean,
-        template_variance=sample_statistics(template).clip_mean,
-    )
-    return correction, science.astype(np.float32), template.astype(np.float32)
+    kernel = SpatialKernel.constant(golden["kernel_images"][0][::-1, ::-1])
+    return whitening(kernel, *noises, psf=golden["psf"])
 
 
 def test_preconvolved_image_is_that_of_lsst(golden):
-    psf = golden["psf"] / golden["psf"].sum()
-    star = SpatialKernel.constant(psf).flipped()
+    star = SpatialKernel.constant(golden["psf"]).flipped()
     found = convolve_planes(golden["science"], star, nonfinite="fill").image
 
     # the PSF is symmetric, so that the direction makes no difference
@@ -49,17 +45,20 @@ def test_preconvolved_image_is_that_of_lsst(golden):
     assert np.abs(found - expected)[INNER].max() < 1e-4 * np.abs(expected[INNER]).max()
 
 
-def test_score_of_the_stored_difference_is_that_of_lsst(golden):
-    correction, *_ = correction_of(golden)
+def test_score_of_the_stored_difference_is_that_of_lsst(golden, made):
     difference = golden["matchedScience_img"] - golden["matchedTemplate_img"]
-    found = correction.score(difference.astype(np.float32))[INNER]
+    found = convolve(difference.astype(np.float32), made.kernel)[INNER]
     expected = golden["diff_img"][INNER]
 
     assert np.std(found - expected) < 1e-3 * np.std(expected)
 
 
-def test_variance_of_the_score_is_that_of_lsst(golden):
-    correction, science, template = correction_of(golden)
-    found = correction.variance(science, template, by_pixel=False)
+def test_variance_of_the_score_is_that_of_lsst(golden, made):
+    y, x = (size / 2 for size in golden["science"].shape)
+    squares = made.plain_squares, made.matched_squares
+    found = sum(
+        plane * square.sum_at(y=y, x=x)
+        for plane, square in zip(golden["variances"], squares, strict=True)
+    )
 
     np.testing.assert_allclose(found[INNER], golden["diff_var"][INNER], rtol=1e-3)

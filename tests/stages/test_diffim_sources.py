@@ -324,7 +324,23 @@ def test_metrics_tell_correlated_noise(rng):
     assert max(abs(x_white), abs(y_white), abs(y_mixed)) < limit
     assert x_mixed == pytest.approx(0.6 / 1.36, abs=limit)
     assert reports[0].metrics["differenceSkyStdev"] == pytest.approx(1.0, abs=0.01)
-    assert reports[1].metrics["scoreSkyStdev"] > 1.15
+    assert reports[0].metrics["scoreNoiseScale"] == 1.0
+    # sums of correlated pixels scatter by sqrt(1 + 2 * 0.44) at most
+    assert 1.15 < reports[1].metrics["scoreNoiseScale"] < 1.38
+    assert reports[1].metrics["scoreSkyStdev"] == pytest.approx(1.0, abs=0.02)
+    unscaled = find_sources(exposure(mixed), SourcesConfig(scale_score=False))
+    assert unscaled.metrics["scoreSkyStdev"] > 1.15
+
+
+def test_errors_follow_a_variance_that_is_wrong(rng):
+    image, y, x, flux = transients(rng, 30.0)
+    found = find_sources(exposure(image, variance=VARIANCE / 1.5**2), SourcesConfig())
+    columns = found.catalogue.columns
+    at = matched(columns, y, x)
+    pull = ((columns["FLUX"] - flux[at]) / columns["FLUXERR"])[at >= 0]
+
+    assert found.metrics["scoreNoiseScale"] == pytest.approx(1.5, rel=0.05)
+    assert pull.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * y.size) + 0.05)
 
 
 def test_check_of_an_ideal_difference_reports_nothing_wrong(rng):
@@ -349,7 +365,7 @@ def test_check_of_an_ideal_difference_reports_nothing_wrong(rng):
 
 def test_check_sees_lost_flux_and_a_variance_that_is_wrong(rng):
     made = exposure(noise(rng), variance=VARIANCE / 1.5**2)
-    config = SourcesConfig()
+    config = SourcesConfig(scale_score=False)
     report = find_sources(made, config)
 
     def dim(science):

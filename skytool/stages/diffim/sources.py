@@ -33,6 +33,7 @@ from skytool.stages.diffim.sources_metrics import (
     catalogue_metrics,
     mask_metrics,
     noise_metrics,
+    noise_scale,
 )
 
 if TYPE_CHECKING:
@@ -84,13 +85,14 @@ class SourceReport:
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """The difference and its score on the way."""
+    """The difference and its score on the way, and the scale of the score's noise."""
 
     difference: Exposure
     score: Exposure
     psf: SourcePsf
     bad: Flags
     background: BackgroundModel | None
+    noise_scale: float
 
 
 def find_sources(
@@ -153,7 +155,7 @@ def find_sources(
         )
     occupied = found.positive | found.negative_mask | images.bad
     searched = Searched(snr, images.psf.sigma, config.threshold)
-    metrics: dict[str, float | int] = {}
+    metrics: dict[str, float | int] = {"scoreNoiseScale": images.noise_scale}
     if score is None and config.filter == "psf":
         # the score at the place of a source of flux one, in the middle of the image
         metrics["scoreFluxFactor"] = float(np.square(images.psf.middle).sum())
@@ -198,15 +200,20 @@ def _prepared(
         lost = score.mask.any_of(("NO_DATA", "EDGE"))
         score = score.with_values(image=np.where(lost, np.float32(np.nan), score.image - level))
         weight = np.float32(1.0)
-    background = first
+    background, scale = first, 1.0
+    snr = significance(score.image, score.variance)
+    occupied = bad | grown_pixels(snr, threshold=config.threshold, growth=int(3 * psf.sigma + 1))
+    if config.scale_score:
+        scale = noise_scale(snr, occupied, psf.sigma)
+        variance = score.variance * np.float32(scale**2) if scale != 1.0 else score.variance
+        score = score.with_values(variance=variance)
     if first is not None:
-        snr = significance(score.image, score.variance)
-        grown = grown_pixels(snr, threshold=config.threshold, growth=int(3.0 * psf.sigma + 1.0))
-        background = leftover_sky(image, bad | grown, config) or first
+        background = leftover_sky(image, occupied, config) or first
         # the change is so small, and so smooth, that the filter only multiplies it by its sum
         before, level = level, _level(background, difference.shape)
         score = score.with_values(image=score.image - weight * (level - before))
-    return _Images(difference.with_values(image=image - level), score, psf, bad, background)
+    difference = difference.with_values(image=image - level)
+    return _Images(difference, score, psf, bad, background, scale)
 
 
 def _level(background: BackgroundModel | None, shape: tuple[int, int]) -> Plane | np.float32:
@@ -311,6 +318,7 @@ def _measured(
     """Return what is measured in the same way at sources and at empty places."""
     y, x = (np.asarray(values[name], np.float64) for name in ("Y", "X"))
     more = measured_fluxes(parts[0], y, x, config)
+    more["FLUXERR"] = np.asarray(more["FLUXERR"], np.float64) * images.noise_scale
     if config.forced:
         for name, part in zip(named, parts[1:], strict=True):
             more |= forced_fluxes(part, y, x, name)

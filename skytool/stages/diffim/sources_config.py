@@ -34,6 +34,9 @@ class SourcesConfig:
     filter : {"psf", "gaussian"}
         What the difference is filtered with where no score is given: its PSF, or a round Gaussian
         of the same size.
+    scale_score : bool
+        Scale the variance of the score, and the errors of fluxes by the PSF, to the scatter of the
+        score on empty sky, where they differ.
     kernel_width : float
         Full width of that Gaussian [sigma].
     min_pixels : int
@@ -75,6 +78,7 @@ class SourcesConfig:
     background_order: int | None = 3
     threshold: float = 5.0
     filter: Filter = "psf"
+    scale_score: bool = True
     kernel_width: float = 7.0
     min_pixels: int = 1
     grow: float = 2.4

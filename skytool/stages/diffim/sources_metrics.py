@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SAMPLES = 1 << 20
 _BLOCK, _BLOCKS = 128, 4  # side [pixel] and number along an axis of the samples of correlation
 _LAGS = 3
+_LEAST_INDEPENDENT = 100
 _CLIP = 5.0  # sigma, of what is taken for noise
 
 
@@ -48,6 +49,35 @@ class Searched:
     snr: Plane
     sigma: float
     threshold: float
+
+
+def noise_scale(snr: Plane, occupied: Flags, sigma: float) -> float:
+    """Return the standard deviation of a score on empty sky, one unless it certainly is not.
+
+    Parameters
+    ----------
+    snr : ndarray of float32, shape (ny, nx)
+        Signal-to-noise ratio of point sources.
+    occupied : ndarray of bool, shape (ny, nx)
+        Pixels of sources, and those that do not count.
+    sigma : float
+        Standard deviation of the Gaussian like the PSF [pixel].
+
+    Notes
+    -----
+    Noise that is not white, because an input was resampled, scatters more or less in sums over a
+    PSF than its variance says. The quartiles tell by how much; with one independent value in
+    ``4 pi sigma^2`` pixels their error is ``1.17 / sqrt(n)``, and what is within three times that
+    counts as one.
+    """
+    values = snr[~occupied]
+    values = values[np.isfinite(values)]
+    n_independent = values.size / (4.0 * np.pi * sigma**2)
+    if n_independent < _LEAST_INDEPENDENT:
+        return 1.0
+    step = max(1, values.size // _SAMPLES)
+    scale = float(sample_statistics(values[::step]).robust_std)
+    return scale if abs(scale - 1.0) > 3.0 * 1.17 / np.sqrt(n_independent) else 1.0
 
 
 def noise_metrics(difference: Exposure, bad: Flags, searched: Searched) -> Metrics:
