@@ -22,6 +22,8 @@ from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
 from skytool.models.psf import ConstantPsf
 from skytool.stages.diffim import SourceList, subtract
+from skytool.stages.diffim.inputs import prepare
+from skytool.stages.diffim.preconvolution import correlated, preconvolved_score
 from tests.stages.pairs import wcs_of
 
 IQR_RATIO = (0.741301 / 0.74) ** 2  # LSST rounds the factor from quartiles to a standard deviation
@@ -154,3 +156,33 @@ def test_differences_with_the_preset_are_those_of_lsst(folder, case):
     assert quartiles[1] - quartiles[0] < 0.02
     ratio = (result.difference.variance / arrays["diff_var"])[inner][clean]
     np.testing.assert_allclose(ratio, IQR_RATIO, rtol=3e-3)
+
+
+def test_preconvolved_scores_with_the_preset_are_near_those_of_lsst(folder):
+    place = folder / "06-diffim"
+    results = json.loads((place / "params.json").read_text())["results"]["p_preconvolve"]
+    with np.load(place / "p_preconvolve.npz") as stored:
+        arrays = dict(stored)
+    science, origin = loaded(place / f"{results['input']}_science.fits.gz")
+    with fits.open(place / f"{results['input']}_template.fits.gz") as hdus:
+        shift = (origin[0] - hdus["SCI"].header["Y0"], origin[1] - hdus["SCI"].header["X0"])
+    template, _ = loaded(place / f"{results['input']}_template.fits.gz", shift, science.shape)
+    listed = place / f"{results['input']}_sources.csv"
+    sources = sources_of(listed, arrays["kernelSources_xy"], origin)
+    config = preset(args=["--detection-threshold-max", "1e9", "--detection-threshold", "1e-3"])
+    inner = np.s_[50:-50, 50:-50]
+
+    found = preconvolved_score(science, template, config, sources=sources)
+    psf = science.psf.kernel_image(y=180.0, x=180.0)
+    first = correlated(prepare(science, template, shift, 13, config), psf, config).science
+
+    np.testing.assert_allclose(found.kernel.basis, arrays["kernel_basis"], atol=2e-5)
+    np.testing.assert_allclose(first.image[inner], arrays["matchedScience_img"][inner], atol=1e-3)
+    ratio = first.variance[inner] / arrays["matchedScience_var"][inner]
+    np.testing.assert_allclose(ratio, IQR_RATIO, rtol=1e-3)
+    # three of 36 stars differ, and with them what noise does to the kernel
+    clean = (arrays["diff_msk"] == 0)[inner]
+    left = (found.score.image - arrays["diff_img"])[inner] / np.sqrt(arrays["diff_var"][inner])
+    assert np.std(left[clean]) < 0.1
+    ratio = (found.score.variance / arrays["diff_var"])[inner][clean]
+    assert np.median(ratio) == pytest.approx(IQR_RATIO, rel=3e-3)

@@ -97,7 +97,7 @@ def preconvolved_score(
     shape = kernel_shape(sizes, "TEMPLATE", config.basis)
     pair = prepare(science, template, shift, shape.size // 2, config)
     noise = typical_noise(pair)
-    before, pair = pair, _correlated(pair, psf, config)
+    before, pair = pair, correlated(pair, psf, config)
     names = (science.name, template.name)
     kernel = match(
         pair, sizes, shape, "TEMPLATE", config, noise=noise, sources=sources, names=names
@@ -108,7 +108,7 @@ def preconvolved_score(
     return _filtered(science, found, before, psf, config)
 
 
-def _correlated(pair: Pair, psf: NDArray[np.float64], config: DiffimConfig) -> Pair:
+def correlated(pair: Pair, psf: NDArray[np.float64], config: DiffimConfig) -> Pair:
     """Return a pair with its science image correlated with its PSF; the border gets EDGE."""
     science = pair.science
     turned = SpatialKernel.constant(psf[::-1, ::-1])
