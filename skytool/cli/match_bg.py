@@ -49,8 +49,8 @@ def match_bg(
     matched = input + model, where the model is a smooth surface fitted to reference - input on
     the sky pixels that both have. The sky is not removed, it becomes that of the reference. Inputs
     must be on one grid of pixels (skytool warp), or be patches of one tract. The model is stored
-    in the product; --undo takes it back. An input that cannot be matched is reported and the
-    others go on.
+    in the product; --undo takes it back. MATCHDIF and MATCHRES hold the differences of cells
+    before and after. An input that cannot be matched is reported and the others go on.
 
     \b
     Examples:
@@ -58,6 +58,7 @@ def match_bg(
       skytool match-bg warp-7.fits -r warp-1.fits -o matched-7.fits
       skytool match-bg warps/*.fits -d matched --mode global --order 1 --report qa.jsonl
       skytool match-bg matched/*.fits --undo -d restored
+      skytool show matched/warp-7.fits --extension MATCHDIF,MATCHRES -o cells.png
     """
     if undo:
         _refuse_settings(ctx, settings)

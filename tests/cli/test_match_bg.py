@@ -141,6 +141,25 @@ def test_undoing_restores_the_input(names):
             assert "BKGREF" not in hdus[0].header
 
 
+@pytest.mark.parametrize("mode", ["reference", "global"])
+def test_differences_of_cells_are_stored_and_drawn(names, mode):
+    options = ("--mode", mode, "-r", names[0], "--bin-size", "30", "--order", "1")
+    done(names[0], names[1], "-d", "out", *options)
+
+    grid = plane("out/w1.fits", "MATCHDIF").shape
+    assert grid == (5, 6)
+    whole = (plane_of(0) - plane_of(1))[:150, :168].reshape(5, 30, 6, 28).mean(axis=(1, 3))
+    # Cells are 28 or 29 pixels wide, of noise 2.8 each: 0.1 a cell; the slope is 0.05 a pixel.
+    np.testing.assert_allclose(plane("out/w1.fits", "MATCHDIF"), whole, atol=0.6)
+    assert 0.03 < plane("out/w1.fits", "MATCHRES").std() < 0.3
+    extensions = ("--extension", "MATCHDIF,MATCHRES")
+    assert run("show", "out/w1.fits", *extensions, "-o", "cells.png").exit_code == 0
+    done("out/w1.fits", "--undo", "-o", "back.fits")
+    with fits.open("back.fits") as hdus:
+        assert "MATCHDIF" not in hdus
+        assert "MATCHRES" not in hdus
+
+
 def test_undoing_what_was_not_matched_is_refused(names):
     result = run("match-bg", names[0], "--undo", "-o", "m.fits")
 

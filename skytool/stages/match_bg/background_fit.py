@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -13,10 +13,25 @@ from skytool.core.chebyshev import n_terms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from skytool.core.difference_cells import ImagePiece
     from skytool.stages.match_bg.models import FrameModel
 
 _MOST_POINTS = 512  # of a lattice along an axis
+
+
+class CellMaps(NamedTuple):
+    """The differences of two exposures, cell by cell; NaN where there is none.
+
+    Parameters
+    ----------
+    before, after : ndarray of float, shape (n_y, n_x)
+        Reference less exposure before and after the match [unit of image].
+    """
+
+    before: NDArray[np.floating]
+    after: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +68,8 @@ class BackgroundFit:
     correlation : float
         Factor by which correlation of the noise raises the variance of a mean, as measured, on
         which the errors given here are based.
+    maps : CellMaps or None
+        The differences in the cells of the frame.
     """
 
     model: FrameModel
@@ -70,6 +87,7 @@ class BackgroundFit:
     offset_after: float
     cell_noise: float = 0.0
     correlation: float = 1.0
+    maps: CellMaps | None = None
 
     def with_correlation(self, factor: float) -> Self:
         """Return the same fit with the errors that a correlation of the noise asks for."""

@@ -20,7 +20,7 @@ from skytool.core.interpolation import UndersampleStyle, grid_rule
 from skytool.core.polynomial_match import fit_polynomial
 from skytool.core.superpixels import superpixels
 from skytool.errors import AlgorithmError
-from skytool.stages.match_bg.background_fit import BackgroundFit, Lattice
+from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps, Lattice
 from skytool.stages.match_bg.models import (
     ConstantModel,
     FrameModel,
@@ -238,6 +238,7 @@ def _superpixel_fit(
         condition=math.nan,
         offset_before=float(np.sqrt(np.nanmean(means**2))),
         offset_after=float(np.sqrt(np.nanmean((means - values) ** 2))),
+        maps=CellMaps(means, means - values),
     )
 
 
@@ -334,4 +335,5 @@ def _described(
         offset_before=float(np.sqrt(np.sum(weights * np.nan_to_num(cells.value) ** 2) / total)),
         offset_after=float(np.sqrt(np.sum(weights * after**2) / total)),
         cell_noise=float(np.sqrt(np.sum(weights * np.nan_to_num(cells.error) ** 2) / total)),
+        maps=CellMaps(cells.value, np.where(cells.valid, pixels_left, np.nan)),
     )

@@ -22,7 +22,7 @@ from skytool.core.overlap_solve import (
 )
 from skytool.core.polynomial_match import fit_polynomial
 from skytool.errors import AlgorithmError
-from skytool.stages.match_bg.background_fit import BackgroundFit
+from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps
 from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
 from skytool.stages.match_bg.prepared import difference, prepare
 
@@ -325,7 +325,24 @@ def fit_of(
         condition=math.nan,
         offset_before=math.sqrt(before / weight) if weight else 0.0,
         offset_after=math.sqrt(after / weight) if weight else 0.0,
+        maps=_maps(image, touching, grid),
     )
+
+
+def _maps(
+    image: int, touching: Sequence[tuple[PairCells, Floats, NDArray[np.bool_]]], grid: CellGrid
+) -> CellMaps:
+    """Return the weighted means of the differences of all others and an exposure."""
+    sums, weights = np.zeros((2, grid.areas.size)), np.zeros(grid.areas.size)
+    for pair, residual, _ in touching:
+        sign = 1.0 if pair.first == image else -1.0
+        for total, values in zip(sums, (pair.values, residual), strict=True):
+            np.add.at(total, pair.cells, sign * pair.weights * values)
+        np.add.at(weights, pair.cells, pair.weights)
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, weights, out=means, where=weights > 0)
+    before, after = means.reshape(2, *grid.shape)
+    return CellMaps(before, after)
 
 
 def partner_of(image: int, pairs: Sequence[PairCells], anchor: int) -> int | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from skytool.core.windows import Window
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
-    from skytool.stages.match_bg.background_fit import BackgroundFit
+    from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps
     from skytool.stages.match_bg.config import MatchConfig
 
 STAGE = "match-bg"
@@ -114,6 +114,8 @@ class MatchedPiece:
         What was added to the variance.
     new_plane : str
         Mask plane that the exposure did not have before; empty if there is none.
+    maps : CellMaps or None
+        Differences in the cells of the frame, before and after.
     """
 
     exposure: Exposure
@@ -121,6 +123,7 @@ class MatchedPiece:
     scale: float = 1.0
     fit_variance: BackgroundModel | None = None
     new_plane: str = ""
+    maps: CellMaps | None = None
 
 
 class Match:
@@ -237,7 +240,7 @@ class Match:
             layer = BackgroundLayer(model, operation="ADD", stage=STAGE)
             is_new = EXTRAPOLATED in set(matched.mask.bits) - set(exposure.mask.bits)
             new_plane = EXTRAPOLATED if is_new else ""
-            result = MatchedPiece(matched, layer, self.scale, spread, new_plane)
+            result = MatchedPiece(matched, layer, self.scale, spread, new_plane, fit.maps)
             yield result, combined_quality([sums], fit)
 
 

@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 FIT_VARIANCE = "BKGFVAR"
 """EXTNAME of what was added to the variance."""
 
+MAPS = ("MATCHDIF", "MATCHRES")
+"""EXTNAMEs of the differences in cells before and after a match."""
+
 CARDS = ("BKGREF", "BKGMODE", "BKGRMS", "BKGRATIO")
 """Cards of the primary that describe a match."""
 
 _LAYER_NAMES = {"BKG", "BKGMASK", "BKGVAR", FIT_VARIANCE}
+_NAMES = {*_LAYER_NAMES, *MAPS}
 _STRIP = 256  # rows [pixel]
 
 
@@ -54,6 +58,12 @@ def with_layer(matched: MatchedPiece) -> Exposure:
         set_card(hdus[0].header, "BKGFLAG", matched.new_plane, "mask plane that was added")
     if matched.fit_variance is not None:
         hdus.append(_variance_hdu(matched.fit_variance, exposure, version))
+    if matched.maps is not None:
+        for name, values in zip(MAPS, matched.maps, strict=True):
+            hdu = fits.ImageHDU(values.astype(np.float32), name=name, ver=version)
+            if exposure.unit:
+                hdu.header["BUNIT"] = exposure.unit
+            hdus.append(hdu)
     return exposure.with_values(extensions=(*kept, *hdus))
 
 
@@ -97,7 +107,7 @@ def undone(exposure: Exposure) -> Exposure:
             f"not by {STAGE}.",
             hint="Take that back first.",
         )
-    parts = [h for h in exposure.extensions if _is_part(h, version)]
+    parts = [h for h in exposure.extensions if _is_part(h, version) and h.name in _LAYER_NAMES]
     layer = background_from_hdus(parts, name=name).layers[0]
     image = _without(exposure.image, layer, name)
     variance = exposure.variance
@@ -122,7 +132,7 @@ def undone(exposure: Exposure) -> Exposure:
 
 
 def _is_part(hdu: Hdu, version: int) -> bool:
-    return hdu.name in _LAYER_NAMES and (hdu.ver or 1) == version
+    return hdu.name in _NAMES and (hdu.ver or 1) == version
 
 
 def _scale(header: fits.Header, name: str) -> float:
