@@ -154,7 +154,7 @@ def wcs_cards_of(table: DetectorTable, row: int) -> str:
         plain_value = value.item() if isinstance(value, np.generic) else value
         if isinstance(plain_value, str) or math.isfinite(plain_value):
             set_card(header, name.upper(), None if plain_value == "" else plain_value)
-    return header.tostring(endcard=False) if "CTYPE1" in header else ""
+    return header.tostring(endcard=False, padding=False) if "CTYPE1" in header else ""
 
 
 def wcs_cards(text: str, *, name: str) -> str:
@@ -171,7 +171,7 @@ def wcs_cards(text: str, *, name: str) -> str:
             header[card.keyword] = card.value
     if "CTYPE1" not in header:
         raise InputError(f"{name} has no celestial coordinates.")
-    return header.tostring(endcard=False)
+    return header.tostring(endcard=False, padding=False)
 
 
 def _field(table: DetectorTable, row: int, shape: tuple[int, int]) -> ChebyshevModel | None:
