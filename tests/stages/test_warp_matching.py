@@ -194,6 +194,7 @@ def test_a_model_narrower_than_the_psf_is_complained_of_with_a_safe_value(detect
     text = next(str(item.message) for item in caught if "safe" in str(item.message))
     safe = float(text.rsplit("--model-fwhm ", 1)[1].rstrip("."))
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         result = matched(detector, grid, model=ModelPsf(fwhm=safe)).matched
     assert not [item for item in caught if "deconvolves" in str(item.message)]
     assert result.matches[0].noise_gain < 1
