@@ -71,7 +71,7 @@ COMMON = (
     click.option(
         "--border",
         type=click.IntRange(min=8),
-        default=24,
+        default=40,
         help="Pixels around a piece that help with the direct solution, beyond the largest shift.",
     ),
 )
@@ -123,13 +123,13 @@ LSQ = (
     click.option(
         "--accuracy",
         type=_POSITIVE,
-        default=0.02,
+        default=0.01,
         help="lsq: distance to the solution at which to stop [sigma a pixel].",
     ),
     click.option(
         "--max-solver-steps",
         type=click.IntRange(min=1),
-        default=50,
+        default=100,
         help="lsq: steps at most, each time weights are new.",
     ),
 )

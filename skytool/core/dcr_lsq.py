@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Spectrum = NDArray[np.complex64]
 
-_SPREAD = 10.0
+_SPREAD = 30.0
 """Precision of colours in the preconditioner, between those on blank sky and on sources."""
 
 

@@ -42,7 +42,7 @@ class ColourPrior:
     amplitude: float = 1.0
     decline: float = 0.4
     coherence: float = 2.0
-    smoothing: float = 1.0
+    smoothing: float = 2.0
     floor: float = 0.2
 
     def amplitudes(self, n_terms: int) -> list[float]:

@@ -78,8 +78,8 @@ class LsqRule:
     """
 
     prior: ColourPrior = field(default_factory=ColourPrior)
-    accuracy: float = 0.02
-    max_iterations: int = 50
+    accuracy: float = 0.01
+    max_iterations: int = 100
     robust_sigma: float = 5.0
     robust_amplitude: float = 0.1
     robust_rounds: int = 3
@@ -125,7 +125,7 @@ class RegionSolution:
     errors: list[list[float]]
 
 
-_TYPICAL_STAR = 0.1
+_TYPICAL_STAR = 0.3
 """Peak of the stars whose power spectrum counts, relative to that of the brightest."""
 
 _BRIGHT = 5.0  # sigma of the mean, of pixels that misfits are taken from

@@ -45,4 +45,4 @@ class DcrConfig:
     iterative: IterativeRule = field(default_factory=IterativeRule)
     iterative_planes: tuple[str, ...] = ("DETECTED",)
     subregion_size: tuple[int, int] = (1000, 1000)
-    border: int = 24
+    border: int = 40
