@@ -269,7 +269,7 @@ def _write_own(task: ConvertTask, exposure: Exposure) -> None:
     exposure = exposure.with_values(extensions=tuple(without_provenance(earlier)))
     primary = primary_header(
         exposure,
-        kind=_kind(task.source),
+        kind=kind_of(task.source),
         stage=STAGE,
         history=str(notes["HISTORY"][0]),
         cards={"SKYPRINT": notes["SKYPRINT"]},
@@ -283,7 +283,7 @@ def _write_own(task: ConvertTask, exposure: Exposure) -> None:
     )
 
 
-def _kind(source: ExposureSource) -> str:
+def kind_of(source: ExposureSource) -> str:
     """Return what the product holds: an exposure, or what a file of ours holds already."""
     return str(source.header["SKYTYPE"]).strip() if source.recipe.native else "EXPOSURE"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skytool.cli.convert_units import kind_of
 from skytool.cli.skyframe_inputs import (
     Member,
     find_members,
@@ -261,6 +262,7 @@ def _write(
         settings=task.settings,
         overwrite=task.overwrite,
         compress=task.compress,
+        kind=kind_of(source),
     )
 
 

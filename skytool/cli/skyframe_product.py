@@ -140,6 +140,7 @@ def write_exposure(
     settings: Sequence[SettingRecord],
     overwrite: bool,
     compress: str,
+    kind: str = "EXPOSURE",
 ) -> None:
     """Write an exposure, with what was recorded before.
 
@@ -154,7 +155,7 @@ def write_exposure(
     earlier = earlier_settings(exposure.extensions, name=exposure.name)
     kept = without_provenance(exposure.extensions)
     primary = primary_header(
-        exposure, kind="EXPOSURE", stage=stage, history=history_line(stage, history), cards=cards
+        exposure, kind=kind, stage=stage, history=history_line(stage, history), cards=cards
     )
     hdus = [
         *to_hdus(exposure.with_values(extensions=tuple(kept))),

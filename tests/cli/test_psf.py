@@ -145,6 +145,22 @@ def test_a_second_measurement_takes_the_place_of_the_first(rng):
     assert values["spatial-order"] == "0"
 
 
+def test_a_warp_stays_a_warp_with_its_records_and_loses_the_psf_of_its_inputs(rng):
+    name = stars("raw.fits", rng, VISIT=7, DETECTOR=1)
+    done(name, "-o", "a.fits")
+    assert run("warp", "a.fits", "--like", "a.fits", "-o", "warp.fits").exit_code == 0
+    done("warp.fits", "-o", "out.fits")
+
+    with fits.open("out.fits") as hdus:
+        names = [hdu.name for hdu in hdus]
+        assert hdus[0].header["SKYTYPE"] == "WARP"
+    assert {"CCDS", "VISITS", "PSF", "PSFSTARS"} <= set(names)
+    assert not {"PSFCCDS", "CCDPSF"} & set(names)
+    # the resampling widens the PSF by a few per cent
+    widths = [psf_of(path).fwhm(y=100, x=100) for path in ("a.fits", "out.fits")]
+    assert 0.98 < widths[1] / widths[0] < 1.06
+
+
 def test_workers_change_no_byte(rng):
     names = [stars(f"v{i}.fits", rng) for i in range(3)]
     done(*names, "-d", "one")

@@ -108,7 +108,7 @@ def test_with_few_stars_the_psf_varies_less(rng, n):
 
 def test_the_order_is_as_high_as_the_stars_tell(rng):
     constant = varying(3.2, fwhm_slope=(0.0, 0.0), shear_slope=(0.0, 0.0))
-    exposures = [crowd(rng, psf) for psf in (constant, varying(3.2))]
+    exposures = [crowd(rng, psf, 70) for psf in (constant, varying(3.2))]
 
     orders = [measure_psf(exposure, CONFIG).order for exposure in exposures]
     assert orders[1] >= 1
@@ -220,15 +220,6 @@ def test_a_given_psf_need_not_have_stars_to_be_judged_by(rng):
     assert np.isnan(measured.quality.residual)
 
 
-def test_the_same_exposure_gives_the_same_psf(rng):
-    exposure = crowd(rng, varying(3.2), n=40)
-    first, second = (measure_psf(exposure, CONFIG) for _ in range(2))
-
-    np.testing.assert_array_equal(first.psf.basis, second.psf.basis)
-    np.testing.assert_array_equal(first.psf.coefficients, second.psf.coefficients)
-    np.testing.assert_array_equal(first.stars.residual, second.stars.residual)
-
-
 def test_stars_are_measured_where_the_exposure_is_small(rng):
     shape = (61, 83)
     truth = SimulatedPsf(3.0, 3.0, radius=9.0, shape=shape)
@@ -270,7 +261,7 @@ def test_settings_that_cannot_be_are_refused(values):
 @pytest.mark.slow
 def test_images_on_a_grid_are_built_by_photutils(rng):
     truth = varying(3.4, fwhm_slope=(0.0, 0.0), shear_slope=(0.0, 0.0))
-    exposure = crowd(rng, truth, n=50, flux=(3e5, 2e6))
+    exposure = crowd(rng, truth, n=36, flux=(3e5, 2e6))
     measured = measure_psf(exposure, PsfConfig(method="grid", grid=(1, 2)))
 
     assert isinstance(measured.psf, GridPsf)
