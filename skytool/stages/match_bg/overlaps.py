@@ -291,30 +291,16 @@ def fit_of(
         before += float(np.sum(pair.weights[use] * pair.values[use] ** 2))
         after += float(np.sum(pair.weights[use] * residual[use] ** 2))
         used += int(use.sum())
-    terms = ChebyshevModel.from_terms(solution.terms[image], frame_shape)
+    given = None if fixed is None else fixed.get(image)
+    model = _model(image, solution, grid, valid, config.reach_cells * size, given)
     is_zero = not np.any(solution.terms[image])
-    is_given = fixed is not None and image in fixed
-    model: PolynomialModel | ConstantModel
-    if is_zero or is_given:
-        model = ConstantModel(fixed[image] if fixed is not None and is_given else 0.0)
-    else:
-        made = ChebyshevFit(
-            model=terms,
-            covariance=solution.covariance[image],
-            residual=np.empty(0),
-            used=np.empty(0, bool),
-            chi2=solution.chi2,
-            dof=solution.dof,
-            rank=len(solution.terms[image]),
-            condition=math.nan,
-        )
-        model = PolynomialModel.bounded(made, grid, valid, config.reach_cells * size)
+    style = "given" if given is not None else ("none" if is_zero else "polynomial")
     outside = extrapolated_cells(valid) if valid.any() else np.zeros_like(valid)
     area = grid.areas / grid.areas.sum()
     return BackgroundFit(
         model=model,
-        style="given" if is_given else ("none" if is_zero else "polynomial"),
-        order=0 if is_zero or is_given else solution.order,
+        style=style,
+        order=solution.order if style == "polynomial" else 0,
         smoothing=0.0,
         cells_used=used,
         cells_total=sum(len(pair.values) for pair, *_ in touching),
@@ -327,6 +313,30 @@ def fit_of(
         offset_after=math.sqrt(after / weight) if weight else 0.0,
         maps=_maps(image, touching, grid),
     )
+
+
+def _model(
+    image: int,
+    solution: OverlapSolution,
+    grid: CellGrid,
+    valid: NDArray[np.bool_],
+    reach: float,
+    given: float | None,
+) -> PolynomialModel | ConstantModel:
+    """Return the correction of an exposure as a model, with its errors."""
+    if given is not None or not np.any(solution.terms[image]):
+        return ConstantModel(given or 0.0)
+    fit = ChebyshevFit(
+        model=ChebyshevModel.from_terms(solution.terms[image], grid.image_shape),
+        covariance=solution.covariance[image],
+        residual=np.empty(0),
+        used=np.empty(0, bool),
+        chi2=solution.chi2,
+        dof=solution.dof,
+        rank=len(solution.terms[image]),
+        condition=math.nan,
+    )
+    return PolynomialModel.bounded(fit, grid, valid, reach)
 
 
 def _maps(
