@@ -189,10 +189,11 @@ def _beyond(a: float, b: float, radius: float) -> float:
 @compiled_in_order
 def _share(dy: float, dx: float, radius: float) -> float:
     """Return the part of a pixel that lies within a circle around the origin."""
-    near = math.hypot(max(abs(dy) - 0.5, 0.0), max(abs(dx) - 0.5, 0.0))
-    if near >= radius:
+    near_y, near_x = max(abs(dy) - 0.5, 0.0), max(abs(dx) - 0.5, 0.0)
+    if near_y * near_y + near_x * near_x >= radius * radius:
         return 0.0
-    if math.hypot(abs(dy) + 0.5, abs(dx) + 0.5) <= radius:
+    far_y, far_x = abs(dy) + 0.5, abs(dx) + 0.5
+    if far_y * far_y + far_x * far_x <= radius * radius:
         return 1.0
     left, right, low, high = dx - 0.5, dx + 0.5, dy - 0.5, dy + 0.5
     area = _beyond(left, low, radius) - _beyond(right, low, radius)
