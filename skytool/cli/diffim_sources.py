@@ -66,6 +66,14 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
             "Gaussian of the same size.",
         },
     ),
+    "--do-scale-score/--no-do-scale-score": (
+        "scale_score",
+        {
+            "default": True,
+            "help": "Scale the noise of the score, and errors of fluxes, to the scatter on empty sky "
+            "where they differ, as they do for noise that resampling has correlated.",
+        },
+    ),
     "--n-sigma-for-kernel": (
         "kernel_width",
         {"type": _POSITIVE, "default": 7.0, "help": "Full width of that Gaussian [sigma]."},
@@ -170,8 +178,6 @@ class SourceOptions:
         File for DS9 regions.
     score : Path or None
         File for the score.
-    preconvolve : bool
-        Whether the score is made of a preconvolved science image.
     check : bool
         Whether the difference is to be tested.
     n_check : int
@@ -182,7 +188,6 @@ class SourceOptions:
     catalogue: Path | None
     regions: Path | None
     score: Path | None
-    preconvolve: bool
     check: bool
     n_check: int
 
@@ -220,7 +225,6 @@ def source_options(function: F) -> F:
             catalogue=kwargs.pop("sources"),
             regions=kwargs.pop("regions"),
             score=kwargs.pop("score"),
-            preconvolve=kwargs.pop("preconvolve"),
             check=kwargs.pop("check"),
             n_check=kwargs.pop("check_sources"),
         )
@@ -244,12 +248,6 @@ _FILES = (
         metavar="FILE",
         help="File for the score: the difference filtered for point sources, its variance, and "
         "SNR, their signal-to-noise ratio of unit variance.",
-    ),
-    click.option(
-        "--preconvolve/--no-preconvolve",
-        default=False,
-        help="Correlate the science image with its PSF before matching, and detect on the score of "
-        "that, which needs no narrower template; otherwise the difference is filtered.",
     ),
     click.option(
         "--sources",
