@@ -64,18 +64,18 @@ def superpixel_options(function: F) -> F:
         [
             click.option(
                 "--bin-size",
-                type=click.FloatRange(min=1),
+                type=click.FloatRange(min=2),
                 help="Side of a superpixel, instead of --x-bin-size and --y-bin-size [pixel].",
             ),
             click.option(
                 "--x-bin-size",
-                type=click.FloatRange(min=1),
+                type=click.FloatRange(min=2),
                 default=32.0,
                 help="Width of a superpixel [pixel].",
             ),
             click.option(
                 "--y-bin-size",
-                type=click.FloatRange(min=1),
+                type=click.FloatRange(min=2),
                 default=32.0,
                 help="Height of a superpixel [pixel].",
             ),
@@ -117,7 +117,8 @@ block_option = click.option(
     "--block-size",
     type=click.IntRange(1, 64),
     default=4,
-    help="Side of the squares that pixels are averaged over first [pixel].",
+    help="Side of the squares that pixels are averaged over first; at most a quarter of that of a "
+    "superpixel or box [pixel].",
 )
 
 

@@ -58,14 +58,20 @@ class ExposureChecks:
 
 
 def check_exposures(detectors: Sequence[SkyCells], solution: SkySolution) -> ExposureChecks:
-    """Compare every exposure with the pattern that the other ones give."""
-    sums = np.zeros((8, len(solution.level)))
+    """Compare every exposure with the pattern that the other ones give.
+
+    The noise of that pattern, which makes slopes too small, is taken off its variance; a slope is
+    NaN where nothing is left.
+    """
+    sums = np.zeros((9, len(solution.level)))
     for cells, pattern in zip(detectors, solution.pattern, strict=True):
         values, errors = solution.relative(cells)
         # The pattern was shifted to mean zero, so that its weighted means are compared as such.
         others, weights = leave_one_out(values, pattern)
         with np.errstate(invalid="ignore", divide="ignore"):
-            variance = errors**2 + 1 / weights
+            # Weights are inverse variances; without errors they are numbers, and scatter tells.
+            noise_of_others = np.fmin(pattern.variance * pattern.weights.sum(axis=0), 1.0) / weights
+            variance = errors**2 + noise_of_others
             used = np.isfinite(values - others) & np.isfinite(variance) & (pattern.weights > 0)
             w = np.where(used, 1 / variance, 0.0)
         x, y = np.where(used, others, 0.0), np.where(used, values, 0.0)
@@ -78,18 +84,20 @@ def check_exposures(detectors: Sequence[SkyCells], solution: SkySolution) -> Exp
                 (w * x * y).sum(axis=1),
                 (w * y * y).sum(axis=1),
                 (w * (y - x) ** 2).sum(axis=1),
+                (w * np.where(used, noise_of_others, 0.0)).sum(axis=1),
                 used.sum(axis=1),
             ]
         )
-    total, x, y, xx, xy, yy, squares, number = sums
+    total, x, y, xx, xy, yy, squares, noise_x, number = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         var_x, var_y = xx - x * x / total, yy - y * y / total
         covariance = xy - x * y / total
+        signal = np.where(var_x > noise_x, var_x - noise_x, np.nan)
         chi2 = squares / number
         noise = np.sqrt(np.maximum(chi2, 1.0))
         return ExposureChecks(
-            slope=covariance / var_x,
-            slope_error=noise / np.sqrt(var_x),
+            slope=covariance / signal,
+            slope_error=noise * np.sqrt(var_x) / signal,
             correlation=covariance / np.sqrt(var_x * var_y),
             chi2=chi2,
             cells=number.astype(np.int64),

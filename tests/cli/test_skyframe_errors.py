@@ -42,6 +42,7 @@ BUILD_ERRORS = [
     (["v0.fits", "v1.fits", "v2.fits", "--grow", "1,2,3"], 2, "as many values"),
     (["v0.fits", "v1.fits", "v2.fits", "--large-scale-x-size", "9"], 2, "does nothing without"),
     (["v0.fits", "v1.fits", "v2.fits", "--bin-size", "900"], 0, ""),
+    (["v0.fits", "v1.fits", "v2.fits", "--bin-size", "1"], 2, "is not in the range x>=2"),
 ]
 
 

@@ -180,6 +180,20 @@ def test_exposures_agree_with_the_pattern_of_the_others(rng):
     assert not checks.outliers(0.5).any()
 
 
+def test_noise_of_the_others_does_not_make_a_pattern_look_weaker(rng):
+    noise = 1.5 * np.std(pattern())
+    slopes, errors = [], []
+    for _ in range(10):
+        given, _ = cells(rng, order=0, noise=noise)
+        checks = check_exposures([given], solve_sky([given], SolveRule()))
+        slopes.append(checks.slope)
+        errors.append(checks.slope_error)
+        assert not checks.outliers(0.5).any()
+
+    assert np.mean(slopes) == pytest.approx(1, abs=0.05)
+    assert np.std(slopes) == pytest.approx(np.mean(errors), rel=0.3)
+
+
 def test_an_exposure_with_another_pattern_stands_out(rng):
     given, _ = cells(rng, order=0)
     values = given.values.copy()

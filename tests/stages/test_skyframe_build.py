@@ -442,6 +442,16 @@ def test_the_number_of_superpixels_is_the_nearest(length, size, number):
     assert superpixel_grid((length, 2 * length), config).shape[0] == number
 
 
+def test_superpixels_tell_their_noise_whatever_the_size_of_blocks(rng):
+    exposures = night(rng, LEVELS[:4], gradients=False)
+    sizes = [BackgroundConfig(x_bin_size=16, y_bin_size=16, block_size=n) for n in (4, 64)]
+
+    one, other = (built(exposures, BuildConfig(background=size)).frames[""] for size in sizes)
+
+    np.testing.assert_array_equal(one.image, other.image)
+    assert np.isfinite(other.variance).all()
+
+
 def test_exposures_are_read_once_while_there_is_room(rng):
     calls = []
     inputs = []

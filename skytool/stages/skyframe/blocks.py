@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from skytool.stages.skyframe.config import BackgroundConfig, MaskObjectsConfig
 
     Floats = NDArray[np.float64]
+
+_BLOCKS_ACROSS = 4  # least number along a side of a cell, where it has as many pixels
 
 ROUNDING = float(np.finfo(np.float32).eps)
 """Relative error of an image without noise."""
@@ -79,15 +81,25 @@ class SkyBlocks:
         arrays = (self.blocks.mean, self.blocks.count, self.kept_out, self.variance)
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def with_blocks(self, blocks: Blocks) -> Self:
-        """Return the same detector with other blocks."""
-        return replace(self, blocks=blocks)
-
 
 def superpixel_grid(shape: tuple[int, int], config: BackgroundConfig) -> CellGrid:
     """Return the superpixels of an image of a shape."""
     size = config.y_bin_size, config.x_bin_size
     return CellGrid.from_bin_size(shape, size, rounding="nearest")
+
+
+def block_side(cells: CellGrid, wanted: int) -> int:
+    """Return the side of blocks, of which every cell has some, so that they tell its noise [pixel].
+
+    Parameters
+    ----------
+    cells : CellGrid
+        The cells.
+    wanted : int
+        Side that is wanted, if cells are large enough [pixel].
+    """
+    smallest = min(int(np.diff(edges).min()) for edges in (cells.y_edges, cells.x_edges))
+    return min(wanted, max(smallest // _BLOCKS_ACROSS, 1))
 
 
 def sky_blocks(
@@ -117,7 +129,7 @@ def sky_blocks(
     planes : tuple of str
         Planes of pixels that are left out.
     block_size : int
-        Side of a block [pixel].
+        Side of a block, see `block_side` [pixel].
     keep_out : tuple of str
         Planes of pixels that keep their block out of backgrounds over the focal plane.
     with_variance : bool
@@ -140,15 +152,16 @@ def sky_blocks(
     bad, objects = int(mask.bitmask(planes)), int(mask.bitmask(OBJECT_PLANES))
     if factor is not None:
         image = image * factor
-    blocks = block_means(image, mask.array, cells, block_size, bad=bad, counted=objects)
+    side = block_side(cells, block_size)
+    blocks = block_means(image, mask.array, cells, side, bad=bad, counted=objects)
     flagged = cell_sums(blocks.marked, blocks) / cells.areas
     kept_out = variance = None
     if keep_out:
         extra = int(mask.bitmask(keep_out))
-        kept_out = block_means(image, mask.array, cells, block_size, counted=extra).marked > 0
+        kept_out = block_means(image, mask.array, cells, side, counted=extra).marked > 0
     if with_variance:
         plane = exposure.variance if factor is None else exposure.variance * factor**2
-        variance = block_means(plane, mask.array, cells, block_size, bad=bad).mean
+        variance = block_means(plane, mask.array, cells, side, bad=bad).mean
     return SkyBlocks(
         name=exposure.name,
         visit=visit,

@@ -19,7 +19,7 @@ from skytool.models.background import Background, BackgroundLayer, BinnedBackgro
 from skytool.models.exposure import Origin
 from skytool.models.mask import Mask
 from skytool.models.skyframe import SkyFrame
-from skytool.stages.skyframe.blocks import superpixel_grid
+from skytool.stages.skyframe.blocks import block_side, superpixel_grid
 from skytool.stages.skyframe.config import (
     BackgroundConfig,
     CombineConfig,
@@ -65,7 +65,8 @@ def measure_background(exposure: Exposure, config: BackgroundConfig | None = Non
     config = config or BackgroundConfig()
     cells = superpixel_grid(exposure.shape, config)
     bad = int(exposure.mask.bitmask(config.mask))
-    blocks = block_means(exposure.image, exposure.mask.array, cells, config.block_size, bad=bad)
+    side = block_side(cells, config.block_size)
+    blocks = block_means(exposure.image, exposure.mask.array, cells, side, bad=bad)
     found = block_statistics(
         blocks,
         statistic=Statistic(config.statistic),
@@ -217,9 +218,9 @@ def measure_scale(
             f"is for {model.shape[1]} x {model.shape[0]}."
         )
     boxes = sample_boxes(exposure.shape, config, model.grid)
-    size = config.background.block_size
+    side = block_side(boxes, config.background.block_size)
     bad = int(exposure.mask.bitmask(config.stats.mask))
-    blocks = block_means(exposure.image, exposure.mask.array, boxes, size, bad=bad)
+    blocks = block_means(exposure.image, exposure.mask.array, boxes, side, bad=bad)
     sky = model_blocks(model, blocks)[None]
     variance = np.full(boxes.shape, np.nan)
     nothing = np.zeros(blocks.shape)
