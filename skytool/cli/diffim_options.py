@@ -36,6 +36,13 @@ _STAGE: OptionTable = {
         "decorrelate",
         {"default": True, "help": "Make the noise of the difference white."},
     ),
+    "--measure-noise/--no-measure-noise": (
+        "measure_noise",
+        {
+            "default": True,
+            "help": "Measure what correlation is left, as of resampled images, and remove it.",
+        },
+    ),
     "--complete-var-plane-propagation/--no-complete-var-plane-propagation": (
         "pixel_variance",
         {

@@ -20,6 +20,7 @@ _LEAST_GRID = 64
 _GRID_PER_SIZE = 4  # side of the Fourier grid over that of the kernel
 _OUTSIDE = 1e-7  # power of a kernel that may be cut off, over that beside its middle
 _LEAST_PSF_POWER = 1e-20  # of a PSF of sum one at any frequency
+_LEAST_LEFT = 0.1  # of the power that a correlation of few lags tells, over its mean
 _LEAST_POWER = 1e-3  # of correlated noise at any frequency, over its mean
 _ORDERS = (2, 4, 6)
 _INTERPOLATION = 5e-4  # largest error of interpolated kernels over their norm
@@ -81,6 +82,7 @@ def whitening(
     matched: InputNoise,
     *,
     psf: NDArray[np.float64] | None = None,
+    left: NDArray[np.float64] | None = None,
 ) -> Whitening:
     """Return the whitening of a difference of an image and a convolved one.
 
@@ -95,6 +97,9 @@ def whitening(
     psf : ndarray of float64, shape (h, w), optional
         PSF, of odd sides and sum one, that the first image was correlated with before the match.
         The result then is what a white difference gives if it is correlated with its own PSF.
+    left : ndarray of float64, shape (2 l + 1, 2 l + 1), optional
+        Correlation that was found in a difference that should be white: of the noise of the inputs
+        that nothing else tells of. Its power goes with that of the noise of both.
 
     Notes
     -----
@@ -107,7 +112,7 @@ def whitening(
     transform ``P`` the kernel is ``(N_p(0) + N_m(0) K(0)^2) / (N_p + N_m |K / P|^2)`` (Zackay, Ofek
     & Gal-Yam 2016).
     """
-    local = _LocalWhitening(plain, matched, kernel, psf)
+    local = _LocalWhitening(plain, matched, kernel, psf, left)
     if kernel.is_constant:
         images = kernel.images[0]
         white = SpatialKernel.constant(local.white(images)[0])
@@ -180,11 +185,14 @@ class _LocalWhitening:
         matched: InputNoise,
         kernel: SpatialKernel,
         psf: NDArray[np.float64] | None,
+        left: NDArray[np.float64] | None,
     ) -> None:
         size = max(*kernel.images.shape[2:], *(() if psf is None else psf.shape))
         self.side = max(_LEAST_GRID, _GRID_PER_SIZE * size)
         self.side += self.side % 2
-        self.plain, self.matched = plain.power(self.side), matched.power(self.side)
+        common = InputNoise(variance=1.0, correlation=left).power(self.side)
+        common = np.maximum(common, _LEAST_LEFT)
+        self.plain, self.matched = (noise.power(self.side) * common for noise in (plain, matched))
         self.psf = None if psf is None else self._transform(psf[None])
         some = kernel.at_many(**nodes(2, kernel.domain))
         white, first, second = self._transforms(some)

@@ -29,6 +29,9 @@ KERNEL_FORMAT = 1
 EXTENSIONS = ("KERNEL", "KBASIS", "KCOEFF", "KBACK", "KSTARS")
 """Names of the extensions of a stored kernel."""
 
+NOISE = "KNOISE"
+"""Name of the extension with the correlation of noise that was found, if there is one."""
+
 Convolved = Literal["TEMPLATE", "SCIENCE"]
 
 
@@ -142,6 +145,8 @@ class MatchingKernel:
         Whether the science image was correlated with its PSF before the fit.
     stars : KernelStars
         What it was fitted to.
+    noise_left : ndarray of float64, shape (2 l + 1, 2 l + 1), or None
+        Correlation of noise that was found in the difference, beyond what the images tell.
     """
 
     basis: NDArray[np.float64]
@@ -159,6 +164,7 @@ class MatchingKernel:
     condition: float = 0.0
     preconvolved: bool = False
     stars: KernelStars = field(default_factory=KernelStars.none)
+    noise_left: NDArray[np.float64] | None = None
 
     @property
     def kernel(self) -> SpatialKernel:
@@ -204,6 +210,9 @@ class MatchingKernel:
             set_card(hdu.header, "SKYMODEL", "CHEBYSHEV2D")
             set_card(hdu.header, "DOMAINX", self.shape[1])
             set_card(hdu.header, "DOMAINY", self.shape[0])
+        if self.noise_left is not None:
+            hdus.append(fits.ImageHDU(self.noise_left, name=NOISE))
+            set_card(hdus[-1].header, "SKYMVER", KERNEL_FORMAT)
         return [*hdus, self.stars.to_hdu()]
 
     def _cards(self, y: float, x: float) -> dict[str, tuple[object, str]]:
@@ -278,7 +287,9 @@ class MatchingKernel:
             or values["convolved"] not in {"TEMPLATE", "SCIENCE"}
         ):
             raise InputError(f"{name}: the parts of the stored kernel do not go together.")
+        left = by_name.get(NOISE)
         return cls(
+            noise_left=None if left is None else np.array(left.data, np.float64),
             basis=basis,
             coefficients=coefficients,
             background=background,

@@ -273,11 +273,19 @@ def test_the_noise_of_a_resampled_template_is_whitened_by_its_correlation(rng):
         variance=np.full(SHAPE, np.float32(9.0)),
     )
 
-    knowing = subtract(science, template.with_values(extensions=(record,)), FORWARD).difference
-    unknowing = subtract(science, template, FORWARD).difference
+    config = replace(FORWARD, measure_noise=False)
+    recorded = template.with_values(extensions=(record,))
+    knowing, unknowing, measuring = (
+        subtract(science, image, settings).difference
+        for image, settings in ((recorded, config), (template, config), (template, FORWARD))
+    )
 
     assert abs(correlation(knowing.image.astype(float), free, 0, 1)) < 0.02
     assert abs(correlation(unknowing.image.astype(float), free, 0, 1)) > 0.05
+    for lag in ((0, 1), (1, 0), (1, 1), (0, 2)):
+        assert abs(correlation(measuring.image.astype(float), free, *lag)) < 0.03
+    told = np.median(measuring.variance[free])
+    assert told == pytest.approx(np.var(measuring.image[free]), rel=0.03)
 
 
 def test_exposures_without_coordinates_are_taken_as_they_lie(rng):

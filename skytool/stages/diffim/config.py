@@ -172,6 +172,8 @@ class DiffimConfig:
         hold without flagging the result.
     decorrelate : bool
         Whether the noise of the difference is made white.
+    measure_noise : bool
+        Whether noise that is left correlated is measured on the difference and made white, too.
     pixel_variance : bool
         Whether the variance of the white difference is carried pixel by pixel, or scaled.
     basis : BasisConfig
@@ -201,6 +203,7 @@ class DiffimConfig:
     mask_spread: float = 0.01
     white_mask_spread: float = 0.02
     decorrelate: bool = True
+    measure_noise: bool = True
     pixel_variance: bool = True
     basis: BasisConfig = field(default_factory=BasisConfig)
     stars: StarsConfig = field(default_factory=StarsConfig)

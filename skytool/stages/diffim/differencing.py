@@ -12,6 +12,7 @@ from skytool.core.clipped import clipped_moments
 from skytool.core.convolve import convolve, convolve_variance
 from skytool.core.decorrelation import InputNoise, nodes, through_nodes, whitening
 from skytool.core.mask_spread import spread_mask_by_weight
+from skytool.core.noise_correlation import measure_correlation
 from skytool.models.psf import BasisPsf, ConstantPsf
 from skytool.stages.diffim.background import sky_background
 from skytool.stages.diffim.inputs import TEMPLATE_SUFFIX
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 NOT_TYPICAL = (*("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE"),)
 """Planes of pixels that do not count for the typical variance of an image."""
 
+_LAG = 3  # [pixel] up to which noise that is left is looked at
+_WHITE = 0.02  # correlation that is taken for none
+_SIGNIFICANT = 5.0  # standard errors
+_LEAST_FOR_NOISE = 5000  # pixels that tell a correlation
+_CLIP = 3.0
 _PSF_ORDER = 4
 _PSF_NEGLIGIBLE = 1e-5
 
@@ -228,7 +234,7 @@ def whitened(
     ]
     if kernel.convolved == "SCIENCE":
         noises.reverse()
-    made = whitening(kernel.kernel, *noises)
+    made = whitening(kernel.kernel, *noises, left=kernel.noise_left)
     variance = _white_variance(found, made, config)
     variance *= np.float32(1.0 / found.scale**2)
     return White(
@@ -239,6 +245,37 @@ def whitened(
         ),
         whitening=made,
     )
+
+
+def correlation_left(white: White, bad: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Return the correlation of noise that should be white; None if it is.
+
+    Parameters
+    ----------
+    white : White
+        The difference.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels to leave out.
+    """
+    planes = white.planes
+    ny = planes.image.shape[0]
+    height = max(1, (1 << 20) // planes.image.shape[1])
+    rows = slice(max(0, (ny - height) // 2), (ny + height) // 2 + 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = planes.image[rows] / np.sqrt(planes.variance[rows])
+    good = ~bad[rows] & np.isfinite(scaled)
+    if np.count_nonzero(good) < _LEAST_FOR_NOISE:
+        return None
+    scaled -= np.median(scaled[good])
+    spread = 1.4826 * np.median(np.abs(scaled[good]))
+    outside = ~good | (np.abs(scaled) > _CLIP * spread)
+    found = measure_correlation(np.where(outside, np.nan, scaled), max_lag=_LAG)
+    image = found.correlation
+    off = np.abs(image).ravel()
+    off[off.size // 2] = 0.0
+    if off.max() <= max(_WHITE, _SIGNIFICANT / np.sqrt(found.samples)):
+        return None
+    return image
 
 
 def _without_bad(found: Subtracted, pair: Pair, config: DiffimConfig) -> Floats:

@@ -13,6 +13,7 @@ from skytool.models.mask import Mask
 from skytool.stages.diffim.differencing import (
     Planes,
     White,
+    correlation_left,
     inner_part,
     subtracted,
     typical_noise,
@@ -146,7 +147,8 @@ def subtract(
     plan = _Plan.of(science, template, config, kernel)
     pair = prepare(science, template, plan.shift, plan.margin, config)
     metrics: dict[str, Any] = {}
-    fit_background = kernel is None and config.fit.background == "sky"
+    is_stored = kernel is not None
+    fit_background = not is_stored and config.fit.background == "sky"
     if kernel is None:
         matched = match(
             pair,
@@ -161,7 +163,7 @@ def subtract(
         kernel = matched.kernel
         metrics = {"basis_mode": plan.shape.mode, "kernel_chi2": matched.fit.chi2}
     found = subtracted(pair, kernel, config, fit_background=fit_background)
-    white = _white(found, pair, (science, template), config)
+    found, white = _white(found, pair, (science, template), config, is_stored=is_stored)
     return _result(science, template, plan, pair, found, white, config, metrics)
 
 
@@ -282,13 +284,29 @@ def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
 
 
 def _white(
-    found: Subtracted, pair: Pair, exposures: tuple[Exposure, Exposure], config: DiffimConfig
-) -> White | None:
-    """Return the difference with white noise, if that is wanted."""
+    found: Subtracted,
+    pair: Pair,
+    exposures: tuple[Exposure, Exposure],
+    config: DiffimConfig,
+    *,
+    is_stored: bool,
+) -> tuple[Subtracted, White | None]:
+    """Return the difference with white noise, if that is wanted, and what noise it took for that.
+
+    With a stored kernel the noise is that which is stored.
+    """
     if not config.decorrelate:
-        return None
+        return found, None
     first, second = (noise_correlation(exposure) for exposure in exposures)
-    return whitened(found, pair, config, correlations=(first, second))
+    white = whitened(found, pair, config, correlations=(first, second))
+    if is_stored or not config.measure_noise:
+        return found, white
+    bad = pair.science_bad | pair.template_bad[inner_part(pair.margin)] | (white.planes.mask != 0)
+    left = correlation_left(white, bad)
+    if left is None:
+        return found, white
+    found = replace(found, kernel=replace(found.kernel, noise_left=left))
+    return found, whitened(found, pair, config, correlations=(first, second))
 
 
 def _rescaled(
