@@ -4,6 +4,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from skytool.errors import AlgorithmError, IncompatibleError
+from skytool.models.background import background_from_hdus
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask
 from skytool.models.photometric_calibration import PhotometricCalibration
@@ -145,6 +146,10 @@ def test_sky_that_is_left_is_taken_off_and_biases_no_flux(rng):
     error = np.sqrt(VARIANCE * 10 / np.prod(SHAPE))
     assert np.sqrt(np.mean(np.square(level - 1.0 + 0.8 * columns * rows))) < 3 * error
     assert abs(pull.mean()) < 4 / np.sqrt(y.size)
+    stored = [hdu for hdu in report.difference.extensions if hdu.name.startswith("BKG")]
+    recorded = background_from_hdus(stored, name="difference")
+    assert recorded.layers[0].operation == "SUBTRACT"
+    np.testing.assert_allclose(recorded.evaluate(SHAPE), level, atol=1e-5)
     np.testing.assert_allclose(
         report.difference.image, image + 1.0 - 0.8 * columns * rows - level, atol=1e-4
     )

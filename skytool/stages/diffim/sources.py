@@ -12,6 +12,7 @@ from skytool.core.dipole import ImagePart
 from skytool.core.score import matched_filter, significance
 from skytool.core.source_psf import SourcePsf
 from skytool.errors import AlgorithmError
+from skytool.models.background import Background, BackgroundLayer, background_to_hdus
 from skytool.models.mask import Mask
 from skytool.models.source_catalogue import COLUMNS, SourceCatalogue
 from skytool.stages.diffim.sky_sources import empty_places
@@ -164,9 +165,19 @@ def find_sources(
         **mask_metrics(mask, images.bad, found),
         **catalogue_metrics(catalogue, counts),
     }
-    with_table = (*images.difference.extensions, catalogue.to_hdu())
-    searched_image = images.difference.with_values(extensions=with_table)
+    searched_image = _with_records(images, catalogue)
     return SourceReport(searched_image, images.score, snr, catalogue, images.background, metrics)
+
+
+def _with_records(images: _Images, catalogue: SourceCatalogue) -> Exposure:
+    """Return the difference with the sky that was subtracted and the table of sources."""
+    difference = images.difference
+    record = Background(unit=difference.unit)
+    if images.background is not None:
+        record = record.with_layer(BackgroundLayer(images.background, stage="diffim"))
+    layers = background_to_hdus(record, origin=difference.origin)
+    extensions = (*difference.extensions, *layers, catalogue.to_hdu())
+    return difference.with_values(extensions=extensions)
 
 
 def _without_planes(difference: Exposure) -> Exposure:
