@@ -109,22 +109,12 @@ def assemble_units(
     """
     from skytool.cli.dcr_assemble_tasks import make_model, model_is_current
     from skytool.io.sources import find_sources
-    from skytool.models.observation import observation_from_header
     from skytool.models.provenance import SettingRecord
-    from skytool.stages.coadd import check_warps
 
     config = config_of(settings)
     sources = [source for name in inputs for source in find_sources(name, reading)]
     template = _template(settings["template"], reading, sources[0], config)
-    filter_name = check_warps(sources)
-    if sources[0].wcs() is None:
-        raise IncompatibleError(
-            f"{sources[0].name} has no celestial WCS, without which nobody knows the direction of "
-            "the zenith."
-        )
-    seen = [(source.name, observation_from_header(source.header)) for source in sources]
-    band = choice.band_of(seen)
-    _log.info("%s: %g to %g nm, %s", band.name or "band", *band.limits, band.source)
+    filter_name, band = _checked(sources, choice)
     pointings = _pointings(sources, choice)
     used = [place for place, pointing in enumerate(pointings) if pointing is not None]
     task = AssembleTask(
@@ -161,6 +151,24 @@ def assemble_units(
     run_units(
         make_model, [unit], stage=STAGE, columns=COLUMNS, run=run, is_current=model_is_current
     )
+
+
+def _checked(sources: Sequence[ExposureSource], choice: RefractionChoice) -> tuple[str, Band]:
+    """Return filter and band of warps that fit together."""
+    from skytool.models.observation import observation_from_header
+    from skytool.stages.coadd import check_warps
+
+    filter_name = check_warps(sources)
+    if sources[0].wcs() is None:
+        raise IncompatibleError(
+            f"{sources[0].name} has no celestial WCS, without which nobody knows the direction of "
+            "the zenith."
+        )
+    band = choice.band_of(
+        [(source.name, observation_from_header(source.header)) for source in sources]
+    )
+    _log.info("%s: %g to %g nm, %s", band.name or "band", *band.limits, band.source)
+    return filter_name, band
 
 
 def config_of(settings: dict[str, Any]) -> DcrConfig:

@@ -110,21 +110,7 @@ def step_tile(
         Numbers of the mask planes of the result.
     """
     n_subfilters = tile.pairs.shape[1]
-    seen = np.zeros(tile.core.shape, np.int32)
-    regions, stepped, places = [], [], []
-    for place, entry in enumerate(inputs):
-        if not entry.weight > 0.0:
-            continue
-        part = rows(place, tile.outer.rows.start, tile.outer.rows.stop)
-        region = region_exposure(part, entry, tile, place, config.bad_planes)
-        if not region.usable.any():
-            continue
-        sources = part.mask.any_of(config.iterative_planes)[:, tile.outer.columns]
-        stepped.append(_stepped(region, sources, sky, tile, place, entry, config))
-        regions.append(region)
-        places.append(place)
-        planes = part.mask.renumbered(bits).array[:, tile.outer.columns]
-        seen |= np.where(region.usable, planes, 0)[tile.cut].astype(np.int32)
+    places, regions, stepped, seen = _read(tile, inputs, rows, sky, config, bits)
     if not regions:
         return TileResult.empty(tile.core.shape, n_subfilters, len(inputs))
     solution = solve_by_steps(
@@ -164,6 +150,33 @@ def step_tile(
 
 
 _PREDICTION_ORDER = 3  # of templates, whatever the steps were made with
+
+
+def _read(
+    tile: Tile,
+    inputs: Sequence[TileInput],
+    rows: Rows,
+    sky: StartingSky,
+    config: DcrConfig,
+    bits: Mapping[str, int],
+) -> tuple[list[int], list[RegionExposure], list[SteppedExposure], NDArray[np.int32]]:
+    """Return the exposures with usable pixels, their numbers, and the planes of these pixels."""
+    places, regions, stepped = [], [], []
+    seen = np.zeros(tile.core.shape, np.int32)
+    for place, entry in enumerate(inputs):
+        if not entry.weight > 0.0:
+            continue
+        part = rows(place, tile.outer.rows.start, tile.outer.rows.stop)
+        region = region_exposure(part, entry, tile, place, config.bad_planes)
+        if not region.usable.any():
+            continue
+        sources = part.mask.any_of(config.iterative_planes)[:, tile.outer.columns]
+        stepped.append(_stepped(region, sources, sky, tile, place, entry, config))
+        regions.append(region)
+        places.append(place)
+        planes = part.mask.renumbered(bits).array[:, tile.outer.columns]
+        seen |= np.where(region.usable, planes, 0)[tile.cut].astype(np.int32)
+    return places, regions, stepped, seen
 
 
 def _stepped(
