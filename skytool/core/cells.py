@@ -56,11 +56,6 @@ class CellStatistics:
         """True where a cell has a value."""
         return np.isfinite(self.value)
 
-    @property
-    def good_fraction(self) -> NDArray[np.float64]:
-        """Fraction of each cell's pixels that are good."""
-        return self.count / self.grid.areas
-
     def only(self, keep: NDArray[np.bool_]) -> Self:
         """Return the same cells without the values and errors where `keep` is False."""
         return replace(

@@ -212,7 +212,6 @@ def test_cells_with_too_few_good_pixels_have_no_value():
     assert every.valid.tolist() == [[True, True, False], [False] * 3]
     assert enough.valid.tolist() == [[False, True, False], [False] * 3]
     assert enough.count.tolist() == [[1, 10, 0], [0, 0, 0]]
-    assert enough.good_fraction[0].tolist() == [0.01, 0.1, 0]
 
 
 def test_weights_are_powers_of_the_error_and_zero_without_one(scene):
