@@ -133,6 +133,29 @@ def test_image_without_pixels_gives_an_empty_catalogue():
     assert np.isnan(report.snr).all()
 
 
+@pytest.mark.parametrize("level", [0.0, 7.0])
+@pytest.mark.parametrize("config", [SourcesConfig(), SourcesConfig(background_order=None)])
+def test_constant_image_has_no_sources(level, config):
+    report = find_sources(exposure(np.full(SHAPE, level)), config)
+
+    assert len(report.catalogue) == 0
+    assert np.nanmax(np.abs(report.snr)) < 1e-3
+    assert report.metrics["scoreNoiseScale"] == 1.0
+    np.testing.assert_allclose(report.difference.image, 0.0, atol=1e-4)
+
+
+def test_image_smaller_than_its_psf_is_searched(rng):
+    made = exposure(noise(rng))
+    part = made.with_values(
+        image=made.image[:9, :11], variance=made.variance[:9, :11], mask=Mask.empty((9, 11))
+    )
+    part.image[4, 5] = 500.0
+    report = find_sources(part, SourcesConfig(sky_sources=5))
+
+    assert report.snr.shape == (9, 11)
+    assert len(report.catalogue.of_sky(sky=False)) == 1
+
+
 def test_sky_that_is_left_is_taken_off_and_biases_no_flux(rng):
     image, y, x, flux = transients(rng, 20.0)
     rows, columns = np.indices(SHAPE) / np.array(SHAPE)[:, None, None]

@@ -57,6 +57,8 @@ def leftover_sky(
     if not cells.valid.any():
         return None
     weights = cells.weights(pooling=_POOLING)
+    if not weights.any():  # pixels without any scatter
+        weights = cells.valid.astype(np.float64)
     filled = fill_missing(cells.value).astype(np.float32)
     spline = BinnedBackground(filled, grid, InterpolationRule(reach=0.0))
     if config.background_order is None:

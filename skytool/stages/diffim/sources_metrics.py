@@ -29,6 +29,7 @@ _SAMPLES = 1 << 20
 _BLOCK, _BLOCKS = 128, 4  # side [pixel] and number along an axis of the samples of correlation
 _LAGS = 3
 _LEAST_INDEPENDENT = 100
+_LEAST_NOISE = 1e-3  # [sigma] below it is rounding that would be correlated
 _CLIP = 5.0  # sigma, of what is taken for noise
 
 
@@ -68,7 +69,7 @@ def noise_scale(snr: Plane, occupied: Flags, sigma: float) -> float:
     Noise that is not white, because an input was resampled, scatters more or less in sums over a
     PSF than its variance says. The quartiles tell by how much; with one independent value in
     ``4 pi sigma^2`` pixels their error is ``1.17 / sqrt(n)``, and what is within three times that
-    counts as one.
+    counts as one; so does an image without any scatter.
     """
     values = snr[~occupied]
     values = values[np.isfinite(values)]
@@ -77,7 +78,8 @@ def noise_scale(snr: Plane, occupied: Flags, sigma: float) -> float:
         return 1.0
     step = max(1, values.size // _SAMPLES)
     scale = float(sample_statistics(values[::step]).robust_std)
-    return scale if abs(scale - 1.0) > 3.0 * 1.17 / np.sqrt(n_independent) else 1.0
+    differs = abs(scale - 1.0) > 3.0 * 1.17 / np.sqrt(n_independent)
+    return scale if differs and scale > 0.0 else 1.0
 
 
 def noise_metrics(difference: Exposure, bad: Flags, searched: Searched) -> Metrics:
@@ -131,7 +133,7 @@ def _correlations(difference: Exposure, free: Flags) -> Metrics:
         with np.errstate(invalid="ignore", divide="ignore"):
             noise = difference.image[rows, columns] / np.sqrt(difference.variance[rows, columns])
             noise[~free[rows, columns] | ~(np.abs(noise) < _CLIP)] = np.nan
-        if np.count_nonzero(np.isfinite(noise)) >= _BLOCK:
+        if np.count_nonzero(np.isfinite(noise)) >= _BLOCK and np.nanstd(noise) > _LEAST_NOISE:
             part = measure_correlation(noise - np.nanmean(noise), max_lag=_LAGS)
             parts.append((part, part.samples))
     if not parts:
