@@ -100,10 +100,10 @@ def _significance(
 ) -> NDArray[np.float32]:
     """Return the height of the smoothed image in units of its noise."""
     taps = _gaussian(sigma)
-    height = smoothed(scaled, taps)
+    height = _smoothed(scaled, taps)
     good = ~bad
     if bad.any():
-        weight = smoothed(good.astype(np.float32), taps)
+        weight = _smoothed(good.astype(np.float32), taps)
         np.divide(height, weight, out=height, where=weight > _LEAST_WEIGHT)
         height[bad] = 0.0
     step = max(1, scaled.size // _SAMPLE)
@@ -119,7 +119,7 @@ def _gaussian(sigma: float) -> NDArray[np.float32]:
     return (taps / taps.sum()).astype(np.float32)
 
 
-def smoothed(plane: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smoothed(plane: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a plane convolved with the same symmetric taps along both axes, zero beyond it."""
     half = len(taps) // 2
     for axis in (0, 1):

@@ -87,15 +87,12 @@ class PsfFit:
         All stars, also those that were left out.
     kept : ndarray of bool, shape (n,)
         Stars that it was fitted to.
-    forms : FormFit
-        Field of their forms.
     """
 
     field: PsfField
     samples: PsfSamples
     fit: StarFit
     kept: NDArray[np.bool_]
-    forms: FormFit
 
 
 def fit_psf(stars: Stars, start: FieldFit, rule: PsfFitRule, *, oversampling: int) -> PsfFit:
@@ -143,7 +140,7 @@ def fit_psf(stars: Stars, start: FieldFit, rule: PsfFitRule, *, oversampling: in
         field, stars = replace(field, form=formed.field), fit.stars
     fit = make.star_fit(stars, field)
     kept = formed.kept & make.agreeing(fit, formed.kept)
-    return PsfFit(field, sampled(field, half, oversampling), fit, kept, formed)
+    return PsfFit(field, sampled(field, half, oversampling), fit, kept)
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,10 @@ class FormFit:
         The polynomials.
     kept : ndarray of bool, shape (n,)
         Stars that agree with it.
-    scatter : float
-        Standard deviation of the forms beyond their errors.
     """
 
     field: FieldFit
     kept: NDArray[np.bool_]
-    scatter: float
 
 
 def fit_forms(
@@ -142,21 +139,21 @@ def fit_forms(
     than the error by sqrt(1 - h) at a leverage h. Within the limit, stars have weights that fall
     off with their deviation like a Cauchy distribution.
     """
-    usable = np.isfinite(forms.values).all(axis=1)
+    usable: NDArray[np.bool_] = np.all(np.isfinite(forms.values), axis=1)
     certain = usable & (forms.errors < _LARGEST_ERROR)
     usable = certain if certain.any() else usable
     values = np.where(usable[:, None], forms.values, 0.0)
     errors = np.where(usable, forms.errors, 1.0)
     field = start
-    kept, leverage, scatter = usable, np.zeros(len(values)), first_scatter
+    kept, leverage = usable, np.zeros(len(values))
     for turn in range(_ROUNDS):
         residual = values - field.at(y=y, x=x)
         if turn or not first_scatter:
             if not turn:  # another model may make all stars wider, or less wide
                 residual -= np.median(residual[usable], axis=0)
-            scatter, total = _errors_that_fit(residual, errors, kept, least_scatter)
+            total = _errors_that_fit(residual, errors, kept, least_scatter)
         else:
-            total = np.hypot(errors, scatter)
+            total = np.hypot(errors, first_scatter)
         deviation = np.abs(residual).max(axis=1) / total
         limit = clip * np.sqrt(np.maximum(1.0 - leverage, _LEAST_LEFT))
         deviates = np.where(usable, deviation / limit, np.inf)
@@ -170,7 +167,7 @@ def fit_forms(
             for part in _PARTS
         )
         leverage = np.where(kept, field.leverage(weakened, kept, y=y, x=x), 0.0)
-    return FormFit(field, kept, scatter)
+    return FormFit(field, kept)
 
 
 def _best_fit(
@@ -190,15 +187,15 @@ def _best_fit(
 
 def _errors_that_fit(
     residual: Floats, errors: Floats, kept: NDArray[np.bool_], least: float
-) -> tuple[float, Floats]:
-    """Return the scatter beyond the errors, and errors with it."""
+) -> Floats:
+    """Return errors that make the deviations from the field what they are."""
     own = errors[kept]
     count = min(max(_FEWEST_BRIGHT, own.size // 4), own.size)
     limit = np.partition(own, count - 1)[count - 1]
     bright = kept & (errors <= limit)
     scatter = max(_scatter(residual[bright], errors[bright, None]), least)
     ratio = np.median(residual[kept] ** 2 / (own[:, None] ** 2 + scatter**2)) / _MEDIAN_SQUARE
-    return scatter, np.hypot(max(1.0, np.sqrt(ratio)) * errors, scatter)
+    return np.hypot(max(1.0, np.sqrt(ratio)) * errors, scatter)
 
 
 def _scatter(residual: Floats, errors: Floats) -> float:

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from skytool.errors import AlgorithmError
+from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
 from skytool.models.psf import AnalyticPsf, BasisPsf, GridPsf
@@ -297,3 +297,13 @@ def test_an_exposure_without_values_is_a_failure():
 
     with pytest.raises(AlgorithmError, match="0 sources"):
         measure_psf(nothing, CONFIG)
+
+
+def test_stars_of_which_few_agree_are_a_warning(rng):
+    y, x = positions(rng, 4, apart=90.0, margin=30.0)
+    widths = (2.6, 2.6, 2.6, 2.66)
+    galaxies = [(*place, 3e5, width) for *place, width in zip(y, x, widths, strict=True)]
+    exposure = field(rng, varying(3.0), [], [], [], galaxies=galaxies)
+
+    with pytest.warns(SkytoolWarning, match=r"field.fits: only \d of \d stars agree"):
+        measure_psf(exposure, PsfConfig(min_stars=4))

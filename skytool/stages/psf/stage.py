@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from skytool.core.psf_fit import MOST_NEIGHBOURS, PsfFitRule, fit_psf
 from skytool.core.psf_neighbours import with_found_neighbours
 from skytool.core.psf_stars import fit_stars
 from skytool.core.stamps import half_maximum_fwhm
-from skytool.errors import AlgorithmError
+from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.models.psf import BasisPsf, Psf
 from skytool.models.psf_places import finely_sampled, middle_star, stars_across
 from skytool.stages.psf.candidates import find_sources, select_stars
@@ -127,6 +128,13 @@ def measure_psf(exposure: Exposure, config: PsfConfig) -> PsfMeasurement:
         ) from error
     used = np.zeros(len(stars), np.bool_)
     used[~reserved] = fit.kept
+    if used.sum() < config.min_stars:
+        warnings.warn(
+            f"{exposure.name}: only {used.sum()} of {np.count_nonzero(~reserved)} stars agree, the "
+            "PSF rests on them.",
+            SkytoolWarning,
+            stacklevel=2,
+        )
     psf: Psf = BasisPsf(
         fit.samples.basis,
         fit.samples.coefficients,
