@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,13 @@ import numpy as np
 from astropy.io import fits
 
 from skytool.models.provenance import InputRecord, config_table, fingerprint, inputs_table
-from skytool.models.records import CcdRecord, VisitRecord, records_table, with_unique_ids
+from skytool.models.records import (
+    CcdRecord,
+    VisitRecord,
+    recorded_times,
+    records_table,
+    with_unique_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from skytool.cli.warp_making import WarpTask
     from skytool.io.sources import ExposureSource
     from skytool.models.exposure import Exposure
-    from skytool.models.observation import Observation
     from skytool.stages.warp import DetectorReport, Member, WarpResult
     from skytool.stages.warp.matching import MatchReport
 
@@ -209,7 +213,7 @@ def _ccd_record(
         filled=report.filled,
         corners_ra=ra,
         corners_dec=dec,
-        **_times(seen),
+        **recorded_times(seen),
         bbox=(source.origin.x, source.origin.y, nx, ny),
         wcs_header=celestial_header(wcs).tostring(endcard=False),
     )
@@ -226,16 +230,6 @@ def _match_columns(match: MatchReport | None) -> dict[str, Any]:
         "residual": match.residual,
         "n_cells": match.n_cells,
     }
-
-
-def _times(seen: Observation) -> dict[str, Any]:
-    """Return when and how long was observed, NaN where that is unknown."""
-    values = {
-        "exposure_time": seen.exposure_time,
-        "mjd": seen.mjd_mid,
-        "airmass": seen.airmass,
-    }
-    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _visit_record(task: WarpTask, result: WarpResult, ccds: list[CcdRecord]) -> VisitRecord:

@@ -12,7 +12,13 @@ from skytool.io.rows import has_sections
 from skytool.models.exposure_hdus import from_hdus
 from skytool.models.merged_records import CCDS_PER_VISIT, WarpRecords
 from skytool.models.provenance import earlier_settings, read_inputs
-from skytool.models.records import CcdRecord, VisitRecord, read_ccd_records, read_visit_records
+from skytool.models.records import (
+    CcdRecord,
+    VisitRecord,
+    read_ccd_records,
+    read_visit_records,
+    recorded_times,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,14 +113,7 @@ def _own_records(exposure: Exposure, source: ExposureSource, index: int) -> Warp
     number = index if seen.visit_number is None else seen.visit_number
     ny, nx = exposure.shape
     bbox = (exposure.origin.x, exposure.origin.y, nx, ny)
-    times = {
-        key: math.nan if value is None else value
-        for key, value in {
-            "exposure_time": seen.exposure_time,
-            "mjd": seen.mjd_mid,
-            "airmass": seen.airmass,
-        }.items()
-    }
+    times = recorded_times(seen)
     nowhere = (math.nan,) * 4
     corners, cards = (nowhere, nowhere), ""
     wcs = source.wcs()

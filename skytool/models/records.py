@@ -14,6 +14,8 @@ from skytool.models.pixels import damage_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from skytool.models.observation import Observation
+
 
 @dataclass(frozen=True)
 class CcdRecord:
@@ -185,6 +187,16 @@ def with_unique_ids(records: Iterable[CcdRecord]) -> list[CcdRecord]:
         taken.add(number)
         unique.append(replace(record, id=number))
     return unique
+
+
+def recorded_times(seen: Observation) -> dict[str, Any]:
+    """Return when and how long was observed, as records have it: NaN where that is unknown."""
+    values = {
+        "exposure_time": seen.exposure_time,
+        "mjd": seen.mjd_mid,
+        "airmass": seen.airmass,
+    }
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def read_ccd_records(hdu: fits.BinTableHDU, *, name: str = "") -> list[CcdRecord]:

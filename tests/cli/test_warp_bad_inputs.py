@@ -323,7 +323,6 @@ class TestPixels:
         assert "variance" in failure(result)
         assert files_in(folder) == before
 
-
     def test_of_a_psf_are_named_once(self, folder, rng):
         bare(noise(rng))
         fits.PrimaryHDU(-np.ones((5, 5))).writeto("neg.fits")
