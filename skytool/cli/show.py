@@ -57,6 +57,7 @@ def _planes(
     default="IMAGE",
     metavar="NAME,...",
     help="What to draw of every exposure: IMAGE, VARIANCE, MASK, PSF, BKG (the whole background), "
+    "DCR (the subfilters of a DCR model as colours), "
     "BEFORE (the image with the background put back), SKYFIT (averages over superpixels against "
     "the sky frame, before and after), PSFSTARS (widths of stars beside the PSF), KERNELS, SNRHIST, "
     "SOURCES (of a difference its kernel at nine places, the histogram of signal-to-noise ratios, "

@@ -85,12 +85,13 @@ def pixel_colours(
     mask: Mask | None,
     legend: Sequence[LegendEntry],
 ) -> NDArray[np.uint8]:
-    """Return an image in shades of grey with the planes of a mask over it.
+    """Return an image in shades of grey, or in colours, with the planes of a mask over it.
 
     Parameters
     ----------
-    shades : ndarray of float, shape (ceil(ny / factor), ceil(nx / factor))
-        From 0 (black) to 1 (white); NaN where there is no value.
+    shades : ndarray of float, shape (ceil(ny / factor), ceil(nx / factor)) or that and 3
+        From 0 (black) to 1 (white), or the same of red, green and blue; NaN where there is no
+        value.
     factor : int
         Pixels of the mask along each side that become one.
     mask : Mask or None
@@ -103,8 +104,8 @@ def pixel_colours(
     ndarray of uint8, shape (ceil(ny / factor), ceil(nx / factor), 3)
         Colours; a block has a plane if any of its pixels has it.
     """
-    colours = np.repeat(shades[..., None], 3, axis=2)
-    colours[np.isnan(shades)] = NO_VALUE
+    colours = shades.copy() if shades.ndim == 3 else np.repeat(shades[..., None], 3, axis=2)
+    colours[np.isnan(colours).any(axis=2)] = NO_VALUE
     for entry in legend:
         if mask is None or entry.colour == NO_VALUE:
             continue

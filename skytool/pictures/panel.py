@@ -19,6 +19,7 @@ from skytool.pictures.differences import kernels_image, significance_panel, sour
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
 from skytool.pictures.stars import psf_stars_panel
+from skytool.pictures.subfilters import subfilter_channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from skytool.pictures.scaling import Scale
 
 _NOT_SKY = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
-_NOISY = frozenset({"IMAGE", "BEFORE", "VARIANCE"})
+_NOISY = frozenset({"IMAGE", "BEFORE", "VARIANCE", "DCR"})
 _GRID = 3  # stars along each side of the picture of a PSF
 
 
@@ -44,7 +45,7 @@ class View:
     Parameters
     ----------
     extension : str
-        IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), BEFORE (the image with all layers
+        IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), DCR (subfilters as colours), BEFORE (the image with all layers
         put back), SKYFIT (what is left of a sky frame), PSFSTARS (widths of stars beside the PSF),
         KERNELS (the matching kernel of a difference at nine places), SNRHIST (how often pixels have
         a signal-to-noise ratio), SOURCES (where they are), or the name of another extension.
@@ -98,6 +99,8 @@ class Panel:
         North, east and scale in the middle.
     origin : Origin
         Coordinates of the first pixel.
+    channels : ndarray of float32, shape (3, ny, nx), or None
+        Red, green and blue to draw in the scale of the image, instead of it.
     """
 
     image: NDArray[np.float32]
@@ -109,6 +112,7 @@ class Panel:
     unit: str
     orientation: SkyOrientation | None
     origin: Origin = field(default=Origin(0, 0))
+    channels: NDArray[np.float32] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,6 +123,8 @@ class Panel:
     def reduced(self, factor: int) -> tuple[NDArray[np.float64], Scale] | None:
         """Return shades of blocks of pixels, and their scale; None where only the mask is drawn.
 
+        Of channels there are three shades for each block, along the last axis.
+
         The scale follows from the blocks, which have less noise than pixels.
         """
         if self.view.name == "MASK":
@@ -128,7 +134,10 @@ class Panel:
         if self.mask is not None and self.view.name in _NOISY:
             bad = block_any(self.mask.any_of(_NOT_SKY), factor)
         scale = self.view.scale(blocks, bad)
-        return scale.shades(blocks), scale
+        if self.channels is None:
+            return scale.shades(blocks), scale
+        colours = [scale.shades(block_means(channel, factor)) for channel in self.channels]
+        return np.stack(colours, axis=-1), scale
 
 
 def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
@@ -163,12 +172,13 @@ def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
         unit=unit,
         orientation=_orientation(exposure) if on_sky else None,
         origin=exposure.origin if on_sky else Origin(0, 0),
+        channels=subfilter_channels(exposure) if name == "DCR" else None,
     )
 
 
 def _values(exposure: Exposure, name: str) -> tuple[NDArray[np.float32], str]:
     """Return the values of an extension and their unit."""
-    if name in {"IMAGE", "MASK"}:
+    if name in {"IMAGE", "MASK", "DCR"}:
         return exposure.image, exposure.unit
     if name == "VARIANCE":
         return exposure.variance, squared_unit(exposure.unit)
