@@ -98,7 +98,7 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         "bad_planes",
         {
             "type": PLANES,
-            "default": "NO_DATA,BAD,SAT,EDGE",
+            "default": "NO_DATA,BAD,SAT,CR,EDGE,SAT_TEMPLATE",
             "help": "Planes of pixels without weight in the filter and in measurements.",
         },
     ),

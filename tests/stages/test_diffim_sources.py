@@ -191,13 +191,14 @@ def test_score_is_that_of_the_difference_without_sky(rng):
     np.testing.assert_array_equal(signal[inner], with_sky.snr[inner])
 
 
-def test_masked_pixels_are_no_holes_but_lower_the_weight(rng):
+@pytest.mark.parametrize("plane", ["BAD", "SAT_TEMPLATE", "CR"])
+def test_masked_pixels_are_no_holes_but_lower_the_weight(rng, plane):
     image, y, x, flux = transients(rng, 30.0, 60)
     column = round(x[5])
     bad = np.zeros(SHAPE, np.bool_)
     bad[:, column + 3] = True
     image[bad] = 1e5
-    mask = Mask.empty(SHAPE).with_flagged(bad, "BAD")
+    mask = Mask.empty(SHAPE).with_flagged(bad, plane)
     found = find_sources(exposure(image, mask=mask), SourcesConfig()).catalogue.columns
     near = np.abs(x - column) < 3
     at = matched(found, y[near], x[near])
@@ -206,7 +207,7 @@ def test_masked_pixels_are_no_holes_but_lower_the_weight(rng):
     assert len(found["ID"]) == y.size
     pull = ((found["FLUX"] - flux[near][at]) / found["FLUXERR"])[at >= 0]
     assert np.abs(pull).max() < 4.5
-    bits = found["FLAGS"][at >= 0] & int(mask.bitmask(["BAD"]))
+    bits = found["FLAGS"][at >= 0] & int(mask.bitmask([plane]))
     assert (bits != 0).all()
 
 

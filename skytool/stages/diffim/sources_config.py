@@ -9,7 +9,7 @@ from skytool.core.dipole import DipoleRule
 
 Filter = Literal["psf", "gaussian"]
 
-UNUSABLE_PLANES = ("NO_DATA", "BAD", "SAT", "EDGE")
+UNUSABLE_PLANES = ("NO_DATA", "BAD", "SAT", "CR", "EDGE", "SAT_TEMPLATE")
 """Planes of pixels that carry no signal."""
 
 FLAGGED_CENTERS = ("NO_DATA", "BAD", "SAT", "EDGE", "SAT_TEMPLATE", "SPIKE")
