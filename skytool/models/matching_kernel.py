@@ -189,6 +189,15 @@ class MatchingKernel:
         y, x = self.middle
         return self.kernel.sum_at(y=y, x=x)
 
+    @property
+    def shift(self) -> tuple[float, float]:
+        """How far ``(y, x)`` the kernel moves light, in the middle of the image [pixel]."""
+        y, x = self.middle
+        kernel = self.kernel.at(y=y, x=x)
+        rows, columns = (np.arange(size) - size // 2 for size in kernel.shape)
+        total = kernel.sum()
+        return float(rows @ kernel.sum(axis=1) / total), float(columns @ kernel.sum(axis=0) / total)
+
     def to_hdus(self) -> list[Hdu]:
         """Return the extensions: kernel in the middle, basis, coefficients, background, stars."""
         y, x = self.middle

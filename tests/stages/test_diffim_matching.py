@@ -5,7 +5,8 @@ import pytest
 from scipy.signal import fftconvolve
 
 from skytool.core.kernel_fit_config import FitConfig
-from skytool.errors import AlgorithmError, NothingToDoError
+from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
+from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.diffim import BasisConfig, DiffimConfig, StarsConfig, subtract
 from tests.stages.pairs import (
     SCALE,
@@ -262,3 +263,28 @@ def test_most_of_a_covered_image_is_enough(rng):
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         settings()
+
+
+def test_a_template_that_lies_beside_its_coordinates_is_reported(rng):
+    science, _, (y, x, flux) = pair(rng, count=50)
+    beside = drawn(SHAPE, y - 0.5, x + 0.3, flux, SIGMA_TEMPLATE) + rng.normal(size=SHAPE)
+    template = exposure(beside, 1.0, SIGMA_TEMPLATE, name="template.fits")
+
+    metrics = subtract(science, template, QUIET).metrics
+
+    assert metrics["kernel_shift_y"] == pytest.approx(0.5, abs=0.03)
+    assert metrics["kernel_shift_x"] == pytest.approx(-0.3, abs=0.03)
+
+
+def test_a_sum_of_the_kernel_that_zero_points_contradict_is_warned_of(rng):
+    science, template, _ = pair(rng, count=50)
+    right, wrong = (
+        template.with_values(calibration=PhotometricCalibration(scale, 0.0))
+        for scale in (SCALE, 1.1 * SCALE)
+    )
+    science = science.with_values(calibration=PhotometricCalibration(1.0, 0.0))
+
+    assert abs(subtract(science, right, QUIET).metrics["scale_offset_mmag"]) < 10
+    with pytest.warns(SkytoolWarning, match="mmag off"):
+        offset = subtract(science, wrong, QUIET).metrics["scale_offset_mmag"]
+    assert offset == pytest.approx(-2500 * np.log10(1.1), abs=10)

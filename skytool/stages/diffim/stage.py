@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skytool.errors import AlgorithmError, IncompatibleError
+from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
 from skytool.models.mask import Mask
 from skytool.stages.diffim.differencing import (
     Planes,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from skytool.stages.diffim.differencing import Subtracted
     from skytool.stages.diffim.inputs import Pair
     from skytool.stages.diffim.kernel_stars import SourceList
+
+_LARGE_OFFSET = 0.05  # of flux scales [mag]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -245,14 +248,8 @@ def _result(
     if white is not None:
         psf = white_psf(psf, white.whitening.kernel, science.shape)
     kernel, sizes = found.kernel, plan.sizes
+    metrics |= _kernel_metrics(kernel) | _scale_metrics(kernel, science, template)
     metrics |= {
-        "kernel_sum": kernel.sum,
-        "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
-        "kernel_order": kernel.kernel_order,
-        "kernel_rejected": kernel.stars.counts(),
-        "kernel_condition": kernel.condition,
-        "background_order": kernel.background_order,
-        "convolved": kernel.convolved.lower(),
         "template_coverage": pair.coverage,
         "science_fwhm": sizes.science,
         "template_fwhm": sizes.template,
@@ -274,6 +271,44 @@ def _result(
         psf=plain,
         bits=pair.bits,
     )
+
+
+def _kernel_metrics(kernel: MatchingKernel) -> dict[str, Any]:
+    """Return the numbers of a kernel."""
+    shift = kernel.shift
+    return {
+        "kernel_sum": kernel.sum,
+        "kernel_shift_y": shift[0],
+        "kernel_shift_x": shift[1],
+        "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
+        "kernel_order": kernel.kernel_order,
+        "kernel_rejected": kernel.stars.counts(),
+        "kernel_condition": kernel.condition,
+        "background_order": kernel.background_order,
+        "convolved": kernel.convolved.lower(),
+    }
+
+
+def _scale_metrics(
+    kernel: MatchingKernel, science: Exposure, template: Exposure
+) -> dict[str, float]:
+    """Return by how much the sum of the kernel and the calibrations disagree, if both have one."""
+    if science.calibration is None or template.calibration is None:
+        return {}
+    expected = template.calibration.scale / science.calibration.scale
+    if kernel.convolved == "SCIENCE":
+        expected = 1.0 / expected
+    if not (kernel.sum > 0.0 and expected > 0.0):
+        return {}
+    offset = float(2.5 * np.log10(kernel.sum / expected))
+    if abs(offset) > _LARGE_OFFSET:
+        warnings.warn(
+            f"the kernel has the sum {kernel.sum:.4g}, and by the zero points of {science.name} and "
+            f"{template.name} it should have {expected:.4g}: {1000 * offset:.0f} mmag off.",
+            SkytoolWarning,
+            stacklevel=2,
+        )
+    return {"scale_offset_mmag": 1000.0 * offset}
 
 
 def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
