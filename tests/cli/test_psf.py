@@ -320,3 +320,14 @@ def test_an_unknown_plane_is_status_4(rng):
     name = stars("raw.fits", rng, 3)
 
     assert "NOSUCH" in failed(4, name, "-o", "out.fits", "--bad-planes", "NOSUCH")
+
+
+@pytest.mark.parametrize(("name", "fwhm"), [("v101_d2", 5.4), ("v104_d2", 3.3)])
+def test_few_stars_among_saturated_ones_are_enough(name, fwhm):
+    night = Path(__file__).parents[2] / "data" / "fixtures" / "night"
+    row = json.loads(done(night / f"{name}.fits", "-o", "out.fits", "--json").stdout)["metrics"]
+
+    assert row["fwhm"] == pytest.approx(fwhm, rel=0.03)
+    assert row["stars"] >= 5
+    assert row["left_out"]["saturated"] >= 2
+    assert row["residual"] < 3e-3

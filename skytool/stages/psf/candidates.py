@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 _FIRST_SMOOTHING = 1.0  # [pixel]
+_BESIDE = 2  # [pixel] from a peak, where no pixel may be bad if the source tells the width
 _FIRST_SIGMA = 1.5  # [pixel] of the smoothing before the width of stars is known
 _SEARCH = 5.0  # least significance of a peak
 _BRIGHT = 15.0  # of one that tells the width of stars
@@ -111,7 +112,10 @@ def find_sources(planes: Planes) -> tuple[Peaks, float | None]:
         Adaptive radius of stars [pixel]; None if no source has one.
     """
     found = find_peaks(planes.scaled, planes.bad, sigma=_FIRST_SIGMA, threshold=_SEARCH)
-    bright = found[found.significance > _BRIGHT]
+    # peaks around a saturated star all have the size of its halo
+    row, column = (np.rint(at).astype(np.intp) for at in (found.y, found.x))
+    whole = ~np.any(cut_stamps(planes.bad, row, column, _BESIDE, fill=True), axis=(1, 2))
+    bright = found[whole & (found.significance > _BRIGHT)]
     sigma = _FIRST_SIGMA
     for _ in range(_WIDTH_ROUNDS):
         measured = (bright if len(bright) else found)[:_MOST_FOR_WIDTH]
