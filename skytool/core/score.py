@@ -89,12 +89,10 @@ def matched_filter(
     """
     good = np.isfinite(image) & np.isfinite(variance) & ~bad
     np.logical_and(good, variance > 0.0, out=good, where=good)
-    weighted = np.where(good, image, 0.0).astype(np.float32, copy=False)
-    noise = np.where(good, variance, 0.0).astype(np.float32, copy=False)
     star = psf.kernel.flipped()
     square = psf.power.flipped()
-    signal = convolve(weighted, star, threads=threads)
-    power = convolve(noise, square, threads=threads)
+    signal = convolve(np.where(good, image, np.float32(0.0)), star, threads=threads)
+    power = convolve(np.where(good, variance, np.float32(0.0)), square, threads=threads)
     half = max(psf.half)
     missing = np.pad((~good).astype(np.uint8), half, constant_values=1)
     lost = spread_mask_by_weight(missing, square.shifted(dy=half, dx=half), _MOST_MISSING)
