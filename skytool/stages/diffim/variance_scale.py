@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from skytool.stages.diffim.config import DiffimConfig
 
     Floats = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
 
 NOT_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
 """Planes of pixels that do not tell the noise."""
@@ -46,7 +49,7 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
     Raises
     ------
     AlgorithmError
-        If the factor is too large.
+        If the factor is too large, and the difference is not to tell it.
 
     Notes
     -----
@@ -65,6 +68,9 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
         return variance, 1.0
     factors = (_from_pairs if sampled else scatter_factors)(some, noise, bad)
     believed = [factor for factor in factors if 0.0 < factor <= config.max_variance_factor]
+    if not believed and sampled:
+        _log.info("%s: too crowded to tell its noise; the difference will", exposure.name)
+        return variance, 1.0
     if not believed:
         raise AlgorithmError(
             f"the scatter of {exposure.name} is {factors[0]:.3g} (pixel by pixel) or "
