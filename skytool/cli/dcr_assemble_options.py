@@ -129,7 +129,7 @@ LSQ = (
     click.option(
         "--max-solver-steps",
         type=click.IntRange(min=1),
-        default=100,
+        default=60,
         help="lsq: steps at most, each time weights are new.",
     ),
 )

@@ -79,7 +79,7 @@ class LsqRule:
 
     prior: ColourPrior = field(default_factory=ColourPrior)
     accuracy: float = 0.01
-    max_iterations: int = 100
+    max_iterations: int = 60
     robust_sigma: float = 5.0
     robust_amplitude: float = 0.1
     robust_rounds: int = 3
