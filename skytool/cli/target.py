@@ -73,11 +73,6 @@ class Target:
     tract: int | None
     patch: PatchPlace | None
 
-    @property
-    def needs_inputs(self) -> bool:
-        """Whether the grid depends on the inputs."""
-        return self.auto
-
     def files(self) -> list[str]:
         """Return the files that the grid is read from."""
         return [file for file in (self.like, self.skymap) if file is not None]

@@ -226,40 +226,6 @@ def delta_basis(size: int) -> NDArray[np.float64]:
     return np.eye(size * size).reshape(size * size, size, size)
 
 
-def orthogonalized(basis: NDArray[np.float64], metric: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make a renormalised basis orthonormal in the metric of a fit.
-
-    Parameters
-    ----------
-    basis : ndarray of float64, shape (n_basis, n, n)
-        Kernels as `renormalized` returns them.
-    metric : ndarray of float64, shape (n_basis, n_basis)
-        Symmetric matrix of the normal equations of the fit, summed over the data.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_kept, n, n)
-        Same span, but for directions that the metric cannot see (below 1e-12 of the largest),
-        which are dropped. The first kernel keeps its unit sum and is orthogonal to the others,
-        which keep their zero sum and are orthonormal.
-
-    Notes
-    -----
-    The diagonal is scaled to one before the eigenvalues are compared, so the result does not
-    depend on the units of the terms.
-    """
-    rest = metric[1:, 1:]
-    scale = np.sqrt(np.diag(rest))
-    scale[scale == 0] = 1.0
-    values, vectors = np.linalg.eigh(rest / np.outer(scale, scale))
-    kept = values > 1e-12 * values[-1]
-    turn = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
-    others = np.tensordot(turn.T, basis[1:], axes=1)
-    overlap = turn.T @ metric[1:, 0]
-    first = basis[0] - np.tensordot(overlap, others, axes=1)
-    return np.concatenate([first[None], others])
-
-
 def principal_basis(
     kernels: NDArray[np.float64], n_components: int = 5, *, subtract_mean: bool = True
 ) -> NDArray[np.float64]:

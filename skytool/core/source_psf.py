@@ -139,12 +139,6 @@ class SourcePsf:
                 return SourcePsf(replace(self.kernel, images=images))
         return self
 
-    def widened(self, half: int) -> SourcePsf:
-        """Return stars on stamps of at least a half side, filled up with zeros."""
-        pad = [max(half - side, 0) for side in self.half]
-        widths = ((0, 0), (0, 0), (pad[0], pad[0]), (pad[1], pad[1]))
-        return SourcePsf(replace(self.kernel, images=np.pad(self.kernel.images, widths)))
-
     @cached_property
     def spline(self) -> Floats:
         """Spline coefficients of the images of `factors`, shape ``(n, h + 6, w + 6)``."""

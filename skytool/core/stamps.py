@@ -88,36 +88,6 @@ def shifted(stamp: NDArray[np.float64], *, dy: float, dx: float) -> NDArray[np.f
     return interpolated(stamp, y=np.arange(h) - dy, x=np.arange(w) - dx)
 
 
-def resized(stamp: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return a stamp with its middle kept, cut or filled with zeros.
-
-    Parameters
-    ----------
-    stamp : ndarray of float64, shape (h, w)
-        Odd sides.
-    shape : tuple of int
-        Odd sides wanted.
-
-    Raises
-    ------
-    ValueError
-        If a side is even.
-    """
-    if any(n % 2 == 0 or n < 1 for n in (*stamp.shape, *shape)):
-        msg = f"stamps have odd sides, not {stamp.shape} and {shape}"
-        raise ValueError(msg)
-    if stamp.shape == tuple(shape):
-        return stamp
-    result = np.zeros(shape, dtype=stamp.dtype)
-    into, out_of = [], []
-    for old, new in zip(stamp.shape, shape, strict=True):
-        half = min(old, new) // 2
-        into.append(slice(new // 2 - half, new // 2 + half + 1))
-        out_of.append(slice(old // 2 - half, old // 2 + half + 1))
-    result[tuple(into)] = stamp[tuple(out_of)]
-    return result
-
-
 def half_maximum_fwhm(stamp: NDArray[np.float64]) -> float:
     """Return the full width at half maximum of the image of a point source.
 

@@ -127,29 +127,6 @@ class PhotometricCalibration:
         values = self.field.image(rows=rows, dtype=np.float64)
         return (values / _mean(self.field)).astype(np.float32)
 
-    def flattened(
-        self, image: NDArray[np.float32], variance: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], Self]:
-        """Return an image with the variation of the scale taken out, in its own units.
-
-        Parameters
-        ----------
-        image, variance : ndarray of float32, shape (ny, nx)
-            Pixels and their variance [unit, unit squared].
-
-        Returns
-        -------
-        image, variance : ndarray of float32, shape (ny, nx)
-            Pixels that have the mean scale [unit, unit squared].
-        calibration : PhotometricCalibration
-            That of the result, without a field.
-        """
-        relative = self.relative_scale((image.shape[0], image.shape[1]))
-        flat = type(self)(self.scale, self.scale_error)
-        if relative is None:
-            return image, variance, flat
-        return image * relative, variance * np.square(relative), flat
-
     def apply(
         self,
         image: NDArray[np.float32],

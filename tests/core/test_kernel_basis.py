@@ -6,7 +6,6 @@ from skytool.core.kernel_basis import (
     basis_shape,
     delta_basis,
     gaussian_polynomials,
-    orthogonalized,
     principal_basis,
     renormalized,
 )
@@ -113,24 +112,6 @@ def test_delta_kernels_pick_single_pixels():
     assert basis.shape == (25, 5, 5)
     assert basis[7, 1, 2] == 1
     assert basis.sum() == 25
-
-
-def test_an_orthogonal_basis_sees_the_unit_matrix_in_its_metric(rng):
-    basis = alard_lupton_basis(21)
-    psf = gaussian(61, 2.0)
-    transform = np.abs(np.fft.rfft2(psf)) ** 2
-    spectra = np.fft.rfft2(basis, s=psf.shape)
-    metric = np.real(np.einsum("iyx,yx,jyx->ij", spectra.conj(), transform, spectra))
-
-    better = orthogonalized(basis, metric)
-    turned = np.fft.rfft2(better, s=psf.shape)
-    seen = np.real(np.einsum("iyx,yx,jyx->ij", turned.conj(), transform, turned))
-
-    assert np.linalg.cond(metric) > 1e5
-    np.testing.assert_allclose(seen[1:, 1:], np.eye(len(better) - 1), atol=1e-6)
-    np.testing.assert_allclose(seen[0, 1:], 0.0, atol=1e-6 * np.sqrt(seen[0, 0]))
-    np.testing.assert_allclose(better.sum(axis=(1, 2))[0], 1.0, rtol=1e-12)
-    np.testing.assert_allclose(better.sum(axis=(1, 2))[1:], 0.0, atol=1e-11 * np.abs(better).max())
 
 
 def test_components_of_kernels_of_a_plane_span_that_plane(rng):

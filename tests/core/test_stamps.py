@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from skytool.core.stamps import half_maximum_fwhm, interpolated, resized, shifted, spline_matrix
+from skytool.core.stamps import half_maximum_fwhm, interpolated, shifted, spline_matrix
 
 SHAPE = (35, 29)
 
@@ -54,23 +54,6 @@ def test_no_shift_is_no_change(rng):
 def test_beyond_the_stamp_there_is_nothing():
     far = interpolated(np.ones((5, 7)), y=[-9.0, 20.0], x=[3.0])
     np.testing.assert_array_equal(far, 0.0)
-
-
-@pytest.mark.parametrize("shape", [(35, 29), (41, 11), (3, 51)])
-def test_resizing_keeps_the_middle(shape):
-    stamp = gaussian(4.0, ratio=0.8, angle=0.4)
-    got = resized(stamp, shape)
-    assert got.shape == shape
-    half = [min(a, b) // 2 for a, b in zip(shape, SHAPE, strict=True)]
-    middle = tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(shape, half, strict=True))
-    source = tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(SHAPE, half, strict=True))
-    np.testing.assert_array_equal(got[middle], stamp[source])
-    assert got.sum() == pytest.approx(stamp[source].sum())
-
-
-def test_even_sides_have_no_middle():
-    with pytest.raises(ValueError, match="odd"):
-        resized(np.ones((4, 5)), (3, 3))
 
 
 @pytest.mark.parametrize(

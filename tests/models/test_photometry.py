@@ -91,16 +91,6 @@ def test_a_field_varies_about_the_mean_scale():
     assert flux.mean() == pytest.approx(50.0, rel=1e-3)
 
 
-def test_flattening_takes_out_the_field_and_keeps_the_unit():
-    made = PhotometricCalibration(5.0, 0.1, field())
-    image, variance = np.full(SHAPE, 10.0, np.float32), np.full(SHAPE, 4.0, np.float32)
-    flat, flat_variance, rest = made.flattened(image, variance)
-    flux, flux_variance = made.apply(image, variance)
-    np.testing.assert_allclose(rest.apply(flat, flat_variance)[0], flux, rtol=1e-6)
-    np.testing.assert_allclose(rest.apply(flat, flat_variance)[1], flux_variance, rtol=1e-6)
-    assert (rest.scale, rest.field) == (5.0, None)
-
-
 def test_rows_of_a_field_are_those_of_the_whole():
     made = PhotometricCalibration(5.0, 0.1, field())
     rows = slice(7, 19)
