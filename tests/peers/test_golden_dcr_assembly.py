@@ -109,7 +109,13 @@ def test_solution_that_is_cut_short_warns(rng):
         )
         for sign in (1, 1, -1)
     ]  # fmt: skip
-    rule = IterativeRule(max_num_iter=1, min_num_iter=0, convergence_threshold=1e-9)
+    rule = IterativeRule(
+        max_num_iter=1,
+        min_num_iter=0,
+        convergence_threshold=1e-9,
+        accelerate_model=1.0,
+        regularize_model_frequency=0.0,
+    )
 
     with pytest.warns(SkytoolWarning, match="not converged"):
         solve_by_steps(exposures, image, ~sources, model_weights(sources, 2.0), 2, rule)
