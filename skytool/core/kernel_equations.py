@@ -234,7 +234,7 @@ def pixel_terms(model: SpatialModel, stamps: KernelStamps, *, exact: bool = True
     y = np.broadcast_to((stamps.row[:, None] + offset)[:, :, None], shape)
     x = np.broadcast_to((stamps.column[:, None] + offset)[:, None], shape)
     terms = domain_terms(order, model.domain, y=y.ravel(), x=x.ravel())
-    return terms.reshape(len(stamps), stamps.side**2, -1)
+    return terms.reshape(len(stamps), stamps.side**2, terms.shape[-1])
 
 
 def spatial_equations(
@@ -266,7 +266,7 @@ def spatial_equations(
     """
     size = model.n_unknowns
     total = Equations(np.zeros((size, size)), np.zeros(size), np.zeros(()))
-    target = stamps.target.reshape(len(stamps), -1)
+    target = stamps.target.reshape(len(stamps), stamps.side**2)
     root = np.sqrt(weight)
     for start in range(0, len(stamps), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -163,6 +163,8 @@ class KernelFitter:
 
     def _judge(self, values: Floats, which: Flags, stage: str) -> bool:
         """Reject stamps of which too much is left; tell whether any was."""
+        if not which.any():
+            return False
         left = stamp_residuals(
             self.stamps.of(which),
             self.columns[which],

@@ -288,3 +288,13 @@ def test_a_sum_of_the_kernel_that_zero_points_contradict_is_warned_of(rng):
     with pytest.warns(SkytoolWarning, match="mmag off"):
         offset = subtract(science, wrong, QUIET).metrics["scale_offset_mmag"]
     assert offset == pytest.approx(-2500 * np.log10(1.1), abs=10)
+
+
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_a_handful_of_stars_is_enough_for_any_order_that_is_asked_for(rng, count):
+    science, template, _ = pair(rng, count=count, fluxes=(4.0, 4.3), apart=60)
+
+    result = subtract(science, template, ordered(1, lower_orders=False))
+
+    assert result.kernel.kernel_order == 1
+    assert result.kernel.sum == pytest.approx(SCALE, rel=0.02)
