@@ -115,6 +115,8 @@ def test_a_variance_of_another_order_is_refused(rng):
     low = science.with_values(variance=science.variance / np.float32(13.0))
 
     with pytest.raises(AlgorithmError, match=r"science.fits is 1\d\.?\d* \(pixel by pixel\)"):
+        subtract(low, template, replace(FORWARD, variance_from="images"))
+    with pytest.raises(AlgorithmError, match=r"sources were rejected \d+ by kernel: scatter"):
         subtract(low, template, FORWARD)
 
 
