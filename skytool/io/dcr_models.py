@@ -41,6 +41,11 @@ def read_dcr_models(files: Sequence[str], *, allow_missing: bool = False) -> lis
         spec = FileSpec.parse(file)
         name = spec.path.name
         with opened(spec) as hdus:
+            if "SKYFMT" not in hdus[0].header:
+                raise InputError(
+                    f"{name} holds neither a DCR model nor a subfilter of one.",
+                    hint="skytool dcr-assemble makes models.",
+                )
             if check_format(hdus[0].header, name=name) == KIND and "DCRNUM" in hdus[0].header:
                 models.append(model_from_hdus(hdus, name=name, allow_missing=allow_missing))
                 continue

@@ -110,6 +110,7 @@ def test_slope_of_stars_is_that_of_their_spectra(field, model):
     assert np.abs(deviation).max() < 5
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing(night, tmp_path):
     pieces = "--subregion-size", "70,64"
 
