@@ -3,12 +3,13 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench fixtures wheel minimum clean
+.PHONY: help demo demo-real test lint format docs bench fixtures wheel minimum clean
 
 VENV := $(or $(SKYTOOL_VENV),.venv)
 PY := $(VENV)/bin/python
 SKYTOOL := $(PY) -m skytool
 DEMO ?= demo
+DATA ?= ../shared/data
 JOBS ?= 2
 NIGHT := data/fixtures
 
@@ -47,6 +48,13 @@ demo: $(VENV)/.for-use  ## Reduce the small night of data/fixtures, up to a diff
 	@echo "  $(DEMO)/pictures/warps.png       six visits on one grid, sky and backgrounds corrected"
 	@echo "  $(DEMO)/pictures/coadd.png       five of them added"
 	@echo "  $(DEMO)/pictures/difference.png  the sixth less what they show: a star beside the large galaxy is new"
+
+demo-real: $(VENV)/.for-use  ## Find a variable star in real exposures: make demo-real DATA=FOLDER
+	@$(MAKE) --no-print-directory -f examples/variable.mk -j $(JOBS) SKYTOOL='$(SKYTOOL)' REDUCED=$(DEMO)/real DATA=$(DATA)
+	@echo
+	@$(PY) examples/summary.py $(DEMO)/real/sources.fits
+	@echo
+	@echo "Pictures to look at: $(DEMO)/real/warps.png, and $(DEMO)/real/difference.png, in which one star is left"
 
 lint: $(VENV)/.for-development  ## Check format, rules and types of the code
 	$(PY) -m ruff format --check .

@@ -9,7 +9,10 @@ from astropy.table import Table
 def described(source):
     """Return a line on one source."""
     position = f"{source['RA']:.5f} {source['DEC']:+.5f}"
-    flux = f"{source['FLUXNJY'] / 1000:8.2f} +- {source['ERRNJY'] / 1000:.2f} uJy"
+    if "FLUXNJY" in source.colnames:
+        flux = f"{source['FLUXNJY'] / 1000:8.2f} +- {source['ERRNJY'] / 1000:.2f} uJy"
+    else:
+        flux = f"{source['FLUX']:8.0f} +- {source['FLUXERR']:.0f} counts"
     return f"  {position}  S/N {source['SNR']:5.1f}  {flux}"
 
 

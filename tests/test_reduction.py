@@ -150,3 +150,32 @@ def test_summary_finds_the_transient(tmp_path):
     assert "50.00 uJy, is found" in done.stdout
     assert done.stdout.splitlines()[-1].split()[2:4] == ["S/N", "40.0"]
     assert len(subprocess.check_output(program, text=True).splitlines()) == 3
+
+
+def test_summary_shows_counts_where_no_flux_is_known(tmp_path):
+    from astropy.table import Table
+
+    columns = {"RA": [1.0], "DEC": [-2.0], "SNR": [7.0], "FLUX": [512.0], "FLUXERR": [70.0]}
+    Table(columns, meta={"EXTNAME": "SOURCES"}).write(tmp_path / "sources.fits")
+
+    program = [sys.executable, ROOT / "examples" / "summary.py", tmp_path / "sources.fits"]
+    assert "512 +- 70 counts" in subprocess.check_output(program, text=True)
+
+
+@pytest.mark.slow
+def test_a_variable_star_is_found_in_real_frames(shared, tmp_path):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    command = [
+        *("make", "-f", ROOT / "examples" / "variable.mk", f"DATA={shared / 'data'}"),
+        *(f"REDUCED={tmp_path}", f"SKYTOOL={sys.executable} -m skytool"),
+    ]
+    env["PYTHONPATH"] = str(ROOT)
+    subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=True)
+
+    from astropy.table import Table
+
+    sources = Table.read(tmp_path / "sources.fits", hdu="SOURCES")
+    brightest = sources[sources["SNR"].argmax()]
+    assert abs(brightest["X"] - 266) < 2
+    assert abs(brightest["Y"] - 218) < 2
+    assert (tmp_path / "difference.png").is_file()
