@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from skytool import __version__
-from skytool.models.tables import TableColumn, table_columns, table_hdu
+from skytool.models.tables import TableColumn, escaped, table_columns, table_hdu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -239,8 +239,11 @@ def fingerprint(
 
 
 def history_line(stage: str, text: str) -> str:
-    """Return the line that a stage adds to the history: ``skytool 0.1.0 warp: 3 inputs``."""
-    return f"skytool {__version__} {stage}: {text}"
+    """Return the line that a stage adds to the history: ``skytool 0.1.0 warp: 3 inputs``.
+
+    What a card cannot hold, as in names of files, is `escaped`.
+    """
+    return escaped(f"skytool {__version__} {stage}: {text}")
 
 
 def _values(values: Sequence[object]) -> NDArray[np.generic]:

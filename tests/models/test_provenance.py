@@ -164,6 +164,12 @@ def test_the_history_says_program_and_stage():
     assert history_line("warp", "3 inputs") == f"skytool {__version__} warp: 3 inputs"
 
 
+def test_a_history_line_fits_a_header_card_whatever_a_file_is_called():
+    header = fits.Header()
+    header.add_history(history_line("warp", "1 inputs, gríd.hdr"))
+    assert header["HISTORY"][0] == f"skytool {__version__} warp: 1 inputs, gr\\u00edd.hdr"
+
+
 def test_fitsverify_finds_no_fault(tmp_path):
     if shutil.which("fitsverify") is None:
         pytest.skip("fitsverify is not installed")
