@@ -204,9 +204,9 @@ def _estimated(
 ) -> NDArray[np.float32]:
     """Return the variance from gain and read noise where they hold, else from the scatter."""
     noise = sky_noise(image, bad)
-    if not np.isfinite(noise.typical_rms):
-        return np.full(image.shape, np.inf, np.float32)
     detector = _detector(header, unit, options)
+    if not np.isfinite(noise.typical_rms):
+        return _predicted(image, bad, detector, header=header, options=options, name=name)
     level = noise.level_image()
     gain = math.inf if detector.gain is None else detector.gain
     refused = ""
@@ -229,6 +229,29 @@ def _estimated(
         *(name, noise.typical_rms, added, refused),
     )
     return with_source_noise(noise.rms_image() ** 2, image, level, gain=gain)
+
+
+def _predicted(
+    image: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    detector: _Detector,
+    *,
+    header: fits.Header,
+    options: ReadOptions,
+    name: str,
+) -> NDArray[np.float32]:
+    """Return the variance by the gain that is asked for where no scatter can be measured."""
+    usable = np.isfinite(image) & ~bad
+    if options.gain is None or not detector.gain or detector.read_noise is None or not usable.any():
+        return np.full(image.shape, np.inf, np.float32)
+    _log.info(
+        "%s: variance from gain %g and read noise %g (%s)",
+        *(name, detector.gain, detector.read_noise, detector.source),
+    )
+    level = np.full(image.shape, np.median(image[usable]), np.float64)
+    removed = options.number("sky", header) or 0.0
+    sky = counting_variance(level + removed, gain=detector.gain, read_noise=detector.read_noise)
+    return with_source_noise(sky, image, level, gain=detector.gain)
 
 
 def _bears_out(

@@ -102,6 +102,19 @@ def test_gain_and_read_noise_of_the_header_give_the_variance(tmp_path, rng, capl
     assert "gain 1.6 and read noise 4 (GAIN and RDNOISE)" in lines[0].getMessage()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (3, 5)])
+def test_the_gain_that_is_given_counts_where_no_scatter_can_be_measured(tmp_path, shape):
+    image = np.full(shape, 90.0, np.float32)
+    image[0, 0] = 120.0
+    path = bare_file(tmp_path / "a.fits", image)
+    exposure = read_exposure(path, ReadOptions(gain="2", read_noise="4", sky="10"))
+    level = np.median(image)
+    expected = (level + 10.0) / 2.0 + 4.0 + np.maximum(image - level, 0.0) / 2.0
+    np.testing.assert_allclose(exposure.variance, expected, rtol=1e-6)
+    with pytest.raises(IncompatibleError, match="no variance anywhere"):
+        read_exposure(path)
+
+
 def test_gain_of_a_sky_subtracted_image_gives_only_the_noise_of_sources(tmp_path, rng, caplog):
     image = counts(rng, sky=200.0) - np.float32(200.0)
     image[30, 40] = 5000.0
