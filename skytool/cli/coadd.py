@@ -76,14 +76,14 @@ _OPTIONS = (
         type=click.FloatRange(min=0),
         default=1.2,
         help="Part of the change of brightness to the next pixel by which a pixel may deviate "
-        "beyond that: the wings of a star vary with the seeing and the astrometry.",
+        "beyond that, too: the wings of a star vary with the seeing and the astrometry.",
     ),
     click.option(
         "--clip-grow",
         type=click.FloatRange(min=0),
         default=2.0,
-        help="Largest deviation beside a clipped pixel of the same warp [sigma]; one of "
-        "--sigma-clip or more: as elsewhere.",
+        help="Largest deviation beside a clipped pixel of the same warp, with --clip-scale noise "
+        "[sigma]; one of --sigma-clip or more: as elsewhere.",
     ),
     click.option(
         "--propagate-planes",

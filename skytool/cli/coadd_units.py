@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STAGE = "coadd"
 COLUMNS = ("inputs", "coverage", "clipped")
 _BYTES_PER_PIXEL = 12  # of image, mask and variance
+_OF_NOISE = ("clip_amplitude", "clip_steepness", "clip_grow")
+_OF_CLIPPING = ("sigma_clip", "clip_iter", "clip_scale", *_OF_NOISE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +131,17 @@ def coadd_units(
 
 def _config(settings: dict[str, Any]) -> CoaddConfig:
     """Return the settings of the stage, checked against each other."""
+    from skytool.cli.warp_settings import refuse_unused
     from skytool.models.mask import parse_planes
     from skytool.stages.coadd import Clipping, CoaddConfig
 
+    ctx = click.get_current_context()
     if (settings["units"] == "zeropoint") != (settings["zeropoint"] is not None):
-        ctx = click.get_current_context()
         raise click.UsageError("--units zeropoint and --zeropoint go together.", ctx)
+    if settings["statistic"] != "meanclip":
+        refuse_unused(_OF_CLIPPING, "without --statistic meanclip", ctx)
+    elif settings["clip_scale"] == "scatter":
+        refuse_unused(_OF_NOISE, "with --clip-scale scatter", ctx)
     clipping = Clipping(
         sigma=settings["sigma_clip"],
         iterations=settings["clip_iter"],

@@ -4,6 +4,7 @@ from astropy.io import fits
 
 from skytool.core.coadd import median_variance
 from tests.cli.coadding import NANOJANSKY, SHAPE, coadded, write_warp
+from tests.cli.warping import run
 
 N = 5
 
@@ -268,6 +269,20 @@ def test_planes_are_joined_by_name(tmp_path):
     for plane, places in {"DETECTED": [(6, 6), (8, 8)], "GHOST": [(9, 9)]}.items():
         np.testing.assert_array_equal(np.argwhere(made.flagged(plane)), places)
     np.testing.assert_array_equal(np.argwhere(made.flagged("REJECTED")), [(5, 5), (7, 7)])
+
+
+def test_a_warp_that_is_clipped_nearly_everywhere_is_warned_of(tmp_path, rng):
+    levels = {1: 0.0, 2: 0.0, 3: 0.0, 4: 30.0}
+    paths = [
+        write_warp(tmp_path / f"{k}.fits", level + rng.standard_normal(SHAPE), visit=k)
+        for k, level in levels.items()
+    ]
+
+    result = run("coadd", *paths, "-o", tmp_path / "c.fits")
+    alike = run("coadd", *paths[:3], "-o", tmp_path / "d.fits")
+
+    assert "4.fits: 100% of its pixels are clipped" in result.stderr
+    assert "clipped" not in alike.stderr
 
 
 def test_the_preset_clips_by_the_scatter_alone(tmp_path, rng):

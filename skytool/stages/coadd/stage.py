@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _BYTES_PER_PIXEL = 3 * 4 + 4  # of an input: image, variance, mask, and four flags
 _AROUND = 2  # rows beside a strip that decide on outliers in it
 _FEWEST_ROWS = 8
+_MOST_CLIPPED = 0.3  # of the pixels of an input; of few noisy values the preset clips 0.1 or less
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ def coadd_warps(
         origin=origin,
         name=name,
     )
-    return CoaddResult(exposure, total.count, _reports(inputs, weights, unit, used, tally))
+    reports = _reports(inputs, weights, unit, used, tally)
+    _warn_of_clipped(reports)
+    return CoaddResult(exposure, total.count, reports)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,3 +250,15 @@ def _reports(
             inputs, weights, unit.scales, pixels, clipped, strict=True
         )
     )
+
+
+def _warn_of_clipped(reports: Sequence[InputReport]) -> None:
+    """Warn of inputs that are clipped in so many places that no source can be the reason."""
+    for report in reports:
+        share = report.clipped / max(report.used + report.clipped, 1)
+        if share > _MOST_CLIPPED:
+            _log.warning(
+                "%s: %.0f%% of its pixels are clipped: its background or its flux scale is not "
+                "that of the others; skytool match-bg brings backgrounds together",
+                *(report.name, 100.0 * share),
+            )
