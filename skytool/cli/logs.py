@@ -145,16 +145,23 @@ def _count(ctx: click.Context, param: click.Parameter, value: int) -> None:
 def _open_log(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
     if ctx.resilient_parsing or value is None:
         return
+    hint = "Choose another --log-file."
     try:
+        if value.is_file() and _is_fits(value):
+            raise OutputError(f"{value} is a FITS file, and no log.", hint=hint)
         handler = logging.FileHandler(value, encoding="utf-8")
     except OSError as error:
-        raise OutputError(
-            f"{value}: {error.strerror}.", hint="Choose another --log-file."
-        ) from None
+        raise OutputError(f"{value}: {error.strerror}.", hint=hint) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     _console.files.append(handler)
     _console.apply()
+
+
+def _is_fits(path: Path) -> bool:
+    """Return True for a file that lines of a log would damage: an input named by mistake."""
+    with path.open("rb") as file:
+        return file.read(9) == b"SIMPLE  ="
 
 
 def verbosity_options() -> list[click.Parameter]:

@@ -218,6 +218,17 @@ def test_a_log_file_gets_everything_with_times(folder):
     assert Path("log").read_text().startswith(text), "it is appended to"
 
 
+def test_a_log_is_not_appended_to_an_image(folder):
+    image = b"SIMPLE  =                    T".ljust(2880)
+    Path("image.fits").write_bytes(image)
+    result = run("count", "a.fits", "-o", "x", "--log-file", "image.fits")
+
+    assert result.exit_code == 3
+    assert "image.fits is a FITS file, and no log." in result.stderr
+    assert Path("image.fits").read_bytes() == image
+    assert not Path("x").exists()
+
+
 def test_a_log_file_that_cannot_be_written_is_status_3(folder):
     result = run("count", "a.fits", "-o", "x", "--log-file", "no/log")
 
