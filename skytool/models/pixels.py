@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from skytool.core.mapped import forget
+from skytool.core.mapped import forget, is_mapped
 from skytool.errors import IncompatibleError, InputError, SkytoolError
 from skytool.models.mask import Mask
 
@@ -211,10 +211,14 @@ def _pixels(hdu: fits.ImageHDU, name: str, ndim: int) -> NDArray[np.generic]:
 
 
 def _native(array: NDArray[np.generic], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Return an array of a native type; one that has the right bits is swapped where it is."""
+    """Return an array of a native type; one that has the right bits is swapped where it is.
+
+    Pixels that are mapped to a file are copied: astropy maps a file once, and gives out the same
+    bytes whenever it is asked for an extension again.
+    """
     if array.dtype.newbyteorder("=") != dtype:
         return array.astype(dtype)
-    if not (array.flags.writeable and array.flags.c_contiguous):
+    if not (array.flags.writeable and array.flags.c_contiguous) or is_mapped(array):
         return np.array(array, dtype=dtype)
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype)

@@ -46,6 +46,26 @@ def test_images_of_every_type_become_native_floats(dtype):
     assert_array_equal(image, np.arange(15).reshape(SHAPE))
 
 
+@pytest.mark.parametrize("mode", ["readonly", "update", "denywrite", "copyonwrite"])
+@pytest.mark.parametrize("memmap", [True, False])
+@pytest.mark.parametrize(
+    ("read", "dtype"), [(image_array, "f4"), (double_array, "f8"), (integer_array, "i4")]
+)
+def test_pixels_are_the_same_when_read_again(tmp_path, mode, memmap, read, dtype):
+    values = np.arange(15).reshape(SHAPE).astype(dtype)
+    path = tmp_path / "image.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(values)]).writeto(path)
+
+    with fits.open(path, mode=mode, memmap=memmap) as hdus:
+        first = read(hdus[1]).copy()
+        second = read(hdus[1])
+        second[1, 2] = 77  # belongs to the caller alone
+        third = read(hdus[1])
+
+        for found in (first, third):
+            assert_array_equal(found, values)
+
+
 def test_scaled_integers_become_what_they_mean():
     values = np.arange(15).reshape(SHAPE) * 0.5 + 10
 
