@@ -156,7 +156,7 @@ _OPTIONS = (
     ),
     click.option(
         "--pressure",
-        type=click.FloatRange(500, 1100),
+        type=click.FloatRange(400, 1100),
         help="Pressure at the telescope, instead of that of the header [hPa].",
     ),
     click.option(

@@ -28,7 +28,8 @@ _HUMIDITY_KEYS = (
 )
 _KELVIN = 273.15
 _COLDEST, _HOTTEST = -60.0, 60.0  # C
-_LOWEST, _HIGHEST = 50_000.0, 110_000.0  # Pa
+_LOWEST, _HIGHEST = 40_000.0, 110_000.0  # Pa
+_RARE = 50_000.0  # Pa, that of the highest observatories
 _UNITS = {"Pa": 1.0, "hPa": 100.0, "kPa": 1000.0, "inHg": 3386.389, "Torr": 133.322387415}
 # The air is never this far from the standard atmosphere of its height.
 _MOST_UNUSUAL = math.log(1.12)
@@ -106,7 +107,7 @@ def weather_from_header(
     Units are told by the numbers, for comments are not to be trusted: above 150 a temperature is
     in kelvin, and a pressure is in that unit of Pa, hPa, kPa, inHg and Torr in which it is nearest
     to the standard atmosphere; where the height is not known, in the first one in which it is
-    between 500 and 1100 hPa.
+    between 500 and 1100 hPa, or else between 400 and 1100 hPa.
     """
     given = given or GivenWeather()
     standard = default_conditions(latitude, height or 0.0)
@@ -151,7 +152,7 @@ def _pressure(header: fits.Header, expected: float | None, notes: list[str]) -> 
     likely = [p for p in candidates if _LOWEST <= p <= _HIGHEST]
     if expected is None:
         if likely:
-            return Found(likely[0], found.source)
+            return Found(next((p for p in likely if p >= _RARE), likely[0]), found.source)
         notes.append(f"{found.source} = {found.value:g} is no pressure of air")
         return None
     best = min(likely, key=lambda p: abs(math.log(p / expected)), default=None)

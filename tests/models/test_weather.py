@@ -64,6 +64,8 @@ def test_weather_of_observatories_is_read(cards, site, temperature, pressure, hu
         (69300.0, "unknown", 69300.0),
         (450.0, "unknown", 59995.0),
         (25.0, "unknown", 84660.0),
+        (45000.0, "unknown", 45000.0),
+        (340.0, "unknown", 45329.6),
     ],
 )
 def test_unit_of_the_pressure_is_told_by_the_height(value, site, pascal):
