@@ -38,8 +38,8 @@ COMMON = (
         "--template",
         type=INPUT,
         metavar="FILE[EXT]",
-        help="Coadd on the same grid for the iterative solver to begin with; by default the mean "
-        "of the warps.",
+        help="Coadd on the same grid for the solver to begin with; by default the mean of the "
+        "warps. The direct solution depends on it within --accuracy only.",
     ),
     click.option(
         "--num-subfilters",

@@ -46,7 +46,7 @@ class TileTask:
     bits : mapping of str to int
         Numbers of the mask planes of the result.
     sky : StartingSky or None
-        What steps begin with.
+        What the solution begins with; a direct one needs none.
     """
 
     name: str
@@ -185,7 +185,7 @@ def _tile_tasks(
         border=task.config.border,
     )
     airmasses = [pointing.airmass for pointing in task.pointings]
-    sky = _starting_sky(task, survey) if task.config.solver == "iterative" else None
+    sky = _starting_sky(task, survey)
     return [
         TileTask(
             name=f"piece {number} of {len(tiles)} of {task.output}",
@@ -202,12 +202,14 @@ def _tile_tasks(
     ]
 
 
-def _starting_sky(task: AssembleTask, survey: Survey) -> StartingSky:
-    """Return the template, or the mean of the exposures."""
+def _starting_sky(task: AssembleTask, survey: Survey) -> StartingSky | None:
+    """Return the template; without one, the mean of the exposures for steps."""
     from skytool.stages.dcr.inputs import mean_exposure, scale_of_template
     from skytool.stages.dcr.iterative import StartingSky
 
     if task.template is None:
+        if task.config.solver == "lsq":  # which makes the mean of each piece itself
+            return None
         template = mean_exposure(
             (source.read() for source in task.sources),
             survey.inputs,
@@ -226,7 +228,7 @@ def solve_piece(task: TileTask) -> TileResult:
     from skytool.stages.dcr.lsq import solve_tile
 
     with exposure_rows(task.sources) as rows:
-        if task.sky is not None:
+        if task.config.solver == "iterative" and task.sky is not None:
             return step_tile(task.tile, task.inputs, rows, task.sky, task.config, bits=task.bits)
         return solve_tile(
             task.tile,
@@ -236,6 +238,7 @@ def solve_piece(task: TileTask) -> TileResult:
             n_subfilters=task.n_subfilters,
             peak=task.peak,
             bits=task.bits,
+            sky=task.sky,
         )
 
 

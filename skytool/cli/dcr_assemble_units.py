@@ -113,7 +113,7 @@ def assemble_units(
 
     config = config_of(settings)
     sources = [source for name in inputs for source in find_sources(name, reading)]
-    template = _template(settings["template"], reading, sources[0], config)
+    template = _template(settings["template"], reading, sources[0])
     filter_name, band = _checked(sources, choice)
     pointings = _pointings(sources, choice)
     used = [place for place, pointing in enumerate(pointings) if pointing is not None]
@@ -220,7 +220,7 @@ def _iterative_rule(settings: dict[str, Any]) -> IterativeRule:
 
 
 def _template(
-    name: str | None, reading: ReadOptions, first: ExposureSource, config: DcrConfig
+    name: str | None, reading: ReadOptions, first: ExposureSource
 ) -> ExposureSource | None:
     """Return the coadd to begin with, on the grid of the warps."""
     if name is None:
@@ -228,11 +228,6 @@ def _template(
     from skytool.io.sources import find_sources
     from skytool.stages.match_bg.frames import common_frame
 
-    if config.solver == "lsq":
-        raise click.UsageError(
-            "--template is for --solver iterative; the direct solution begins with the warps.",
-            click.get_current_context(silent=True),
-        )
     found = find_sources(name, reading)
     if len(found) != 1:
         raise IncompatibleError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def _history_table(result: DcrResult) -> fits.BinTableHDU:
 
 
 def _records(task: AssembleTask, survey: Survey, result: DcrResult) -> list[InputRecord]:
-    """Return a row for every warp."""
+    """Return a row for every warp, and one for the template that the solver began with."""
     misfits = result.exposure_misfits()
     places = [
         (pointing, survey.inputs[place].facts.mean_variance, survey.unit.scales[place], misfit)
@@ -142,6 +143,9 @@ def _records(task: AssembleTask, survey: Survey, result: DcrResult) -> list[Inpu
     for source in task.skipped:
         reason = "the direction of the zenith is not known"
         rows.append(_record(source, weight=0.0, scale=np.nan, reason=reason, extra={}))
+    if task.template is not None:
+        began = _record(task.template, weight=0.0, scale=np.nan, reason="", extra={})
+        rows.append(replace(began, role="template", weight=np.nan, status="used"))
     return rows
 
 

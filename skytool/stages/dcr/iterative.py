@@ -32,7 +32,7 @@ _BRIGHT = 5.0  # sigma of the template, of pixels that misfits are taken from
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StartingSky:
-    """What the steps begin with, for the whole image or a piece.
+    """What a solution begins with, for the whole image or a piece.
 
     Parameters
     ----------

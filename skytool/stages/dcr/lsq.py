@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
     from skytool.stages.dcr.config import DcrConfig
     from skytool.stages.dcr.inputs import TileInput
+    from skytool.stages.dcr.iterative import StartingSky
     from skytool.stages.dcr.tiles import Tile
 
     Rows = Callable[[int, int, int], Exposure]
@@ -39,6 +40,7 @@ def solve_tile(
     n_subfilters: int,
     peak: float,
     bits: Mapping[str, int],
+    sky: StartingSky | None = None,
 ) -> TileResult:
     """Solve for a piece of sky.
 
@@ -58,6 +60,9 @@ def solve_tile(
         Brightest pixel of the whole sky [common unit].
     bits : mapping of str to int
         Numbers of the mask planes of the result.
+    sky : StartingSky, optional
+        What the solver begins with, there; by default, and where it has no value, the mean of
+        the exposures.
     """
     exposures, places = [], []
     seen = np.zeros(tile.core.shape, np.int32)
@@ -79,7 +84,13 @@ def solve_tile(
         [np.where(entry.usable, np.float32(entry.weight), np.float32(0)) for entry in exposures],
     )
     region = solve_region(
-        exposures, mean, spectral_basis(n_subfilters), config.lsq, peak=peak, core=tile.cut
+        exposures,
+        mean,
+        spectral_basis(n_subfilters),
+        config.lsq,
+        peak=peak,
+        core=tile.cut,
+        start=None if sky is None else np.where(sky.valid, sky.image, mean),
     )
     misfits = np.zeros((len(inputs), 3))
     misfits[places] = region.misfits
