@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.coadd import CoaddBits, CoaddPlanes, Tally, coadd
-from skytool.errors import NothingToDoError
+from skytool.errors import NothingToDoError, SkytoolWarning
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
@@ -257,8 +258,9 @@ def _warn_of_clipped(reports: Sequence[InputReport]) -> None:
     for report in reports:
         share = report.clipped / max(report.used + report.clipped, 1)
         if share > _MOST_CLIPPED:
-            _log.warning(
-                "%s: %.0f%% of its pixels are clipped: its background or its flux scale is not "
-                "that of the others; skytool match-bg brings backgrounds together",
-                *(report.name, 100.0 * share),
+            warnings.warn(
+                f"{report.name}: {share:.0%} of its pixels are clipped: its background or its flux "
+                "scale is not that of the others; skytool match-bg brings backgrounds together.",
+                SkytoolWarning,
+                stacklevel=3,
             )
