@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skytool.core.variance_scale import variance_scale
+from skytool.core.variance_scale import fine_scatter_factor, variance_scale
 from skytool.errors import AlgorithmError
 
 SHAPE = (240, 310)
@@ -64,3 +64,16 @@ def test_what_cannot_be_is_refused(rng):
     constant = np.full(SHAPE, 3.0, np.float32)
     with pytest.raises(AlgorithmError, match="beyond 10"):
         variance_scale(constant, np.ones(SHAPE, np.float32), np.zeros(SHAPE, bool))
+
+
+def test_what_is_smooth_does_not_count_from_pixel_to_pixel(rng):
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    wavy = (sky(rng, 3.0) + 300 * np.sin(x / 5) * np.cos(y / 6)).astype(np.float32)
+    bad = np.zeros(SHAPE, bool)
+    bad[80:90, 100:140] = True
+    wavy[bad] = np.nan
+
+    # of neighbouring values only about every sixth is new
+    assert fine_scatter_factor(wavy, np.full(SHAPE, 4.0, np.float32), bad) == pytest.approx(
+        9 / 4, rel=ERROR * np.sqrt(6)
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from skytool.core.noise import sky_noise
 from skytool.core.statistics import IQR_TO_SIGMA
-from skytool.core.variance_scale import scatter_factors
+from skytool.core.variance_scale import fine_scatter_factor, scatter_factors
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ NOT_SKY = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "NO_DATA", "INTRP")
 """Planes of pixels that do not tell the noise."""
 
 _SAMPLED = 1 << 18  # pixels that tell a scatter, of which more are left out by rows
+_REMEDY = "raise --max-variance-factor, or give --no-do-scale-variance."
+_NOTABLE = 3.0  # factor on a variance, or of scatter over that of neighbours, that noise rarely has
 _LEAST = 1000  # pixels of a difference that can tell its scatter
 
 
@@ -49,36 +51,41 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
     Raises
     ------
     AlgorithmError
-        If the factor is too large, and the difference is not to tell it.
+        If the factor is too large, and stars cannot be the reason.
 
     Notes
     -----
     The factor is the squared robust scatter of the pixels over their standard deviations or,
-    where that is larger than can be believed, the squared scatter over the median variance.
+    where that is larger than can be believed, the squared scatter over the median variance. Where
+    the difference tells the factor at last, only pixels that differ from their neighbours by more
+    than can be believed are an error: a crowded field scatters as well, but more smoothly.
     """
     image, variance = exposure.image, exposure.variance
     if not config.scale_variance:
         return variance, 1.0
     sampled = config.variance_from == "difference"
     rows = slice(None, None, max(1, image.size // _SAMPLED) if sampled else 1)
-    some, noise = image[rows], variance[rows]
-    bad = (exposure.mask.array[rows] & exposure.mask.bitmask(NOT_SKY)) != 0
-    bad |= ~(np.isfinite(some) & np.isfinite(noise) & (noise > 0.0))
+    bad = _not_sky(exposure, rows)
     if np.count_nonzero(~bad) < 2:
         return variance, 1.0
-    factors = (_from_pairs if sampled else scatter_factors)(some, noise, bad)
+    factors = (_from_pairs if sampled else scatter_factors)(image[rows], variance[rows], bad)
     believed = [factor for factor in factors if 0.0 < factor <= config.max_variance_factor]
-    if not believed and sampled:
-        _log.info("%s: too crowded to tell its noise; the difference will", exposure.name)
-        return variance, 1.0
-    if not believed:
-        raise AlgorithmError(
-            f"the scatter of {exposure.name} is {factors[0]:.3g} (pixel by pixel) or "
-            f"{factors[1]:.3g} (in all) times its variance, and at most "
-            f"{config.max_variance_factor:g} is believed.",
-            hint="Correct the variance, or give --no-do-scale-variance.",
-        )
-    return variance * np.float32(believed[0]), believed[0]
+    if sampled and factors[0] > _NOTABLE:
+        fine = _fine_factor(exposure)
+        smooth = not believed or not factors[0] < _NOTABLE * fine
+        if smooth and not fine > config.max_variance_factor:
+            _log.info("%s: too crowded to tell its noise; the difference will", exposure.name)
+            return variance, 1.0
+        factors = (fine, factors[0])
+    if believed:
+        return variance * np.float32(believed[0]), believed[0]
+    raise AlgorithmError(
+        f"the scatter of {exposure.name} is {factors[0]:.3g} (pixel by pixel) or "
+        f"{factors[1]:.3g} (in all) times its variance, and at most "
+        f"{config.max_variance_factor:g} is believed.",
+        hint=f"Correct the variance, {_REMEDY}",
+        factor=factors[0],
+    )
 
 
 def difference_factor(
@@ -99,6 +106,11 @@ def difference_factor(
     -------
     float
         1 if the variance is not to be scaled by the difference.
+
+    Raises
+    ------
+    AlgorithmError
+        If the factor is too large.
     """
     rows = slice(None, None, max(1, image.size // _SAMPLED))
     good = ~bad[rows]
@@ -106,7 +118,31 @@ def difference_factor(
         return 1.0
     scaled = image[rows][good] / np.sqrt(variance[rows][good])
     factor = (IQR_TO_SIGMA * float(np.subtract(*np.percentile(scaled, [75, 25])))) ** 2
+    if factor > config.max_variance_factor:
+        raise AlgorithmError(
+            f"the scatter of the difference is {factor:.3g} times the variance of its two images, "
+            f"and at most {config.max_variance_factor:g} is believed.",
+            hint=f"Correct the variances, {_REMEDY}",
+            factor=factor,
+        )
     return factor if factor > 0.0 else 1.0
+
+
+def _not_sky(exposure: Exposure, rows: slice) -> NDArray[np.bool_]:
+    """Return which pixels of some rows do not tell the noise."""
+    image, variance = exposure.image[rows], exposure.variance[rows]
+    flagged = (exposure.mask.array[rows] & exposure.mask.bitmask(NOT_SKY)) != 0
+    known = np.isfinite(image) & np.isfinite(variance) & (variance > 0.0)
+    return np.asarray(flagged | ~known, np.bool_)
+
+
+def _fine_factor(exposure: Exposure) -> float:
+    """Return the factor by neighbouring pixels of a band of rows, over which stars are smooth."""
+    ny, nx = exposure.shape
+    height = max(3, _SAMPLED // nx)
+    rows = slice(max(0, (ny - height) // 2), (ny + height) // 2 + 1)
+    image, variance = exposure.image[rows], exposure.variance[rows]
+    return fine_scatter_factor(image, variance, _not_sky(exposure, rows))
 
 
 def _from_pairs(image: Floats, variance: Floats, bad: NDArray[np.bool_]) -> tuple[float, float]:
