@@ -110,16 +110,6 @@ def test_variances_that_are_too_small_are_scaled(rng, source, error):
     assert told == pytest.approx(np.var(result.difference.image[free]), rel=error)
 
 
-def test_a_variance_of_another_order_is_refused(rng):
-    science, template, _ = pair(rng)
-    low = science.with_values(variance=science.variance / np.float32(13.0))
-
-    with pytest.raises(AlgorithmError, match=r"science.fits is 1\d\.?\d* \(pixel by pixel\)"):
-        subtract(low, template, replace(FORWARD, variance_from="images"))
-    with pytest.raises(AlgorithmError, match=r"sources were rejected \d+ by kernel: scatter"):
-        subtract(low, template, FORWARD)
-
-
 def test_the_science_image_can_be_convolved_and_keeps_its_scale(rng):
     science, template, (y, x, flux) = pair(
         rng, sigmas=(SIGMA_TEMPLATE, SIGMA_SCIENCE), scale=1.3, count=50
