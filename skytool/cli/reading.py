@@ -87,7 +87,8 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "flux_keyword": click.option(
         "--flux-keyword",
         metavar="KEYWORD",
-        help="Header keyword of the flux scale [nJy per unit of the image].",
+        help="Header keyword of the flux scale; KEYWORD=njy: nJy of one unit of the image, "
+        "KEYWORD=unit: its AB magnitude.",
     ),
     "weight_is": click.option(
         "--weight-is",
