@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from skytool.core.fft import irfft, next_fast_len, rfft, transform_columns
 from skytool.core.local_fill import fill_from_neighbors
 from skytool.core.mask_spread import spread_mask, spread_mask_by_weight
 from skytool.core.spatial_kernel import SpatialKernel
@@ -214,8 +215,6 @@ class _Tiles:
     def __init__(
         self, plane: NDArray[np.floating], kernel: SpatialKernel, dtype: np.dtype[Any]
     ) -> None:
-        from scipy.fft import fft, rfft
-
         self.plane = plane
         self.half = kernel.half
         self.dtype = dtype
@@ -227,13 +226,19 @@ class _Tiles:
         self.columns = kernel.columns(np.arange(plane.shape[1])).T.astype(dtype)
         self.terms: list[tuple[int, list[tuple[int, NDArray[Any]]]]] = []
         for q in range(kernel.images.shape[1]):
-            column = []
-            for p in range(kernel.images.shape[0]):
-                if np.any(kernel.images[p, q]):
-                    along_x = rfft(kernel.images[p, q].astype(dtype), n=self.n_x, axis=1)
-                    column.append((p, fft(along_x, n=self.n_y, axis=0)))
+            column = [
+                (p, self._transform(image))
+                for p, image in enumerate(kernel.images[:, q])
+                if np.any(image)
+            ]
             if column:
                 self.terms.append((q, column))
+
+    def _transform(self, image: NDArray[np.float64]) -> NDArray[Any]:
+        """Return the transform of a kernel image at the size of a tile."""
+        padded = np.zeros((self.n_y, self.n_x), self.dtype)
+        padded[: image.shape[0], : image.shape[1]] = image
+        return transform_columns(rfft(padded))
 
     @property
     def corners(self) -> list[tuple[int, int]]:
@@ -243,12 +248,10 @@ class _Tiles:
 
     def run(self, corner: tuple[int, int]) -> None:
         """Convolve one tile."""
-        from scipy.fft import fft, ifft, irfft, rfft
-
         (y, x), (half_y, half_x) = corner, self.half
         ny = min(self.step_y, self.plane.shape[0] - y)
         nx = min(self.step_x, self.plane.shape[1] - x)
-        spectrum = fft(rfft(self._block(y, x), axis=1), axis=0, overwrite_x=True)
+        spectrum = transform_columns(rfft(self._block(y, x)))
         inner_y = slice(2 * half_y, 2 * half_y + ny)
         inner_x = slice(2 * half_x, 2 * half_x + nx)
         out = self.out[y : y + ny, x : x + nx]
@@ -256,11 +259,12 @@ class _Tiles:
         for q, column in self.terms:
             total: NDArray[Any] | None = None
             for p, transform in column:
-                part = ifft(spectrum * transform, axis=0, overwrite_x=True)[inner_y]
+                part = transform_columns(spectrum * transform, inverse=True)[inner_y]
                 if p:
                     part *= self.rows[p, y : y + ny]
                 total = part if total is None else np.add(total, part, out=total)
-            strip = irfft(total, n=self.n_x, axis=1)[:, inner_x]
+            assert total is not None  # noqa: S101  every order that is kept has a term
+            strip = irfft(total, n=self.n_x)[:, inner_x]
             if q:
                 strip *= self.columns[q, x : x + nx]
             out += strip
@@ -278,12 +282,10 @@ class _Tiles:
 
 def _tile_plan(length: int, half: int) -> tuple[int, int]:
     """Return the FFT length along one axis and the output pixels of a tile."""
-    from scipy.fft import next_fast_len
-
     target = max(_TILE, _TILE_PER_HALF * half)
     n_tiles = max(1, round(length / (target - 2 * half)))
     step = -(-length // n_tiles)
-    return int(next_fast_len(step + 2 * half, real=True)), step
+    return next_fast_len(step + 2 * half), step
 
 
 def _zeroed(plane: NDArray[np.floating], bad: NDArray[np.bool_]) -> NDArray[np.floating]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.core.fft import irfft2, rfft2
 from skytool.core.spatial_kernel import SpatialKernel
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ class InputNoise:
         """Return the power spectrum on a Fourier grid, shape ``(side, side // 2 + 1)``."""
         if self.correlation is None:
             return np.full((side, side // 2 + 1), self.variance)
-        from scipy.fft import rfft2
-
         lags = self.correlation.shape[0] // 2
         wrapped = np.zeros((side, side))
         index = np.arange(-lags, lags + 1) % side
@@ -202,8 +201,6 @@ class _LocalWhitening:
 
     def _transform(self, kernels: Floats) -> NDArray[np.complex128]:
         """Return the transforms of kernels about their middle pixels."""
-        from scipy.fft import rfft2
-
         n, h, w = kernels.shape
         wrapped = np.zeros((n, self.side, self.side))
         rows, columns = (np.arange(-(size // 2), size // 2 + 1) % self.side for size in (h, w))
@@ -226,8 +223,6 @@ class _LocalWhitening:
         return white, white * np.conj(self.psf), white * transform
 
     def _images(self, transforms: NDArray[np.complex128]) -> Floats:
-        from scipy.fft import irfft2
-
         images = irfft2(transforms, s=(self.side, self.side))
         middle = self.side // 2
         return np.roll(images, (middle, middle), axis=(1, 2))

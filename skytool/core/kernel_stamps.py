@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from skytool.core.fft import irfft2, next_fast_len, rfft2
 from skytool.core.star_stamps import cut_stamps
 
 if TYPE_CHECKING:
@@ -92,12 +93,11 @@ class KernelStamps:
         kernels : ndarray of float64, shape (n_stamps, n, n) or (n, n)
             Convolution kernel of each stamp, or one for all.
         """
-        from scipy.fft import irfft2, next_fast_len, rfft2
-
         a, n = self.source.shape[-1], self.kernel_size
-        size = (int(next_fast_len(a, real=True)),) * 2
-        squares = np.broadcast_to(kernels**2, (len(self), n, n))
-        carried = irfft2(rfft2(self.source_variance, s=size) * rfft2(squares, s=size), s=size)
+        size = next_fast_len(a), next_fast_len(a)
+        spectra = rfft2(self.source_variance, s=size)
+        spectra *= rfft2(kernels**2, s=size)
+        carried = irfft2(spectra, s=size)
         valid = carried[:, n - 1 : a, n - 1 : a]
         own = self.target_variance[:, self.inner, self.inner]
         return np.asarray(own + np.maximum(valid, 0.0), np.float64)

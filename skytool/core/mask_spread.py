@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.core.fft import irfft2, next_fast_len, rfft2
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -76,12 +78,10 @@ def spread_mask_by_weight(
     """
     if fraction <= 0.0:
         return spread_mask(mask, kernel.support)
-    from scipy.fft import irfft2, next_fast_len, rfft2
-
     out = np.zeros_like(mask)
     ny, nx = mask.shape
     half_y, half_x = kernel.half
-    size = tuple(next_fast_len(_TILE + 2 * half, real=True) for half in (half_y, half_x))
+    size = next_fast_len(_TILE + 2 * half_y), next_fast_len(_TILE + 2 * half_x)
     for y in range(0, ny, _TILE):
         for x in range(0, nx, _TILE):
             rows, columns = min(_TILE, ny - y), min(_TILE, nx - x)
