@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skytool.io.sources import ReadOptions
 
 OWN = "skytool"
-EXPORTS = ("swarp", "jwst", "ccddata", "lsst-background")
+EXPORTS = ("swarp", "jwst", "ccddata", "lsst-background", "dcr-subfilters")
 COMPRESSIBLE = frozenset({OWN, "jwst"})
 
 BAD_PLANES = "BAD,SAT,CR,EDGE,NO_DATA,SAT_TEMPLATE,UNMASKEDNAN"
@@ -32,7 +32,8 @@ BAD_PLANES = "BAD,SAT,CR,EDGE,NO_DATA,SAT_TEMPLATE,UNMASKEDNAN"
     type=click.Choice((OWN, *EXPORTS), case_sensitive=False),
     default=OWN,
     help="Layout to write. swarp: an image and NAME.weight.fits; jwst: SCI, ERR, DQ; ccddata: an "
-    "image, MASK, UNCERT; lsst-background: the background that was subtracted, a list of layers.",
+    "image, MASK, UNCERT; lsst-background: the background that was subtracted, a list of layers; "
+    "dcr-subfilters: a DCR model as NAME.subfilter0.fits (the bluest) and so on, files of ours.",
 )
 @click.option(
     "--bad-planes",
@@ -67,9 +68,8 @@ def convert(
     if to == OWN and ctx.get_parameter_source("bad_planes") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--bad-planes is for --to: our files keep every plane.", ctx)
     if run.compress != "none" and to not in COMPRESSIBLE:
-        raise click.UsageError(
-            f"--compress does not go with --to {to}, whose image is in the primary.", ctx
-        )
+        names = " and ".join(sorted(COMPRESSIBLE))
+        raise click.UsageError(f"--compress does not go with --to {to}, only with {names}.", ctx)
     from skytool.cli.convert_units import convert_units
 
     convert_units(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from skytool.errors import IncompatibleError, SkytoolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from astropy.io import fits
 
@@ -42,6 +42,8 @@ class ConvertTask:
         Planes that are bad where the layout has no planes.
     settings : tuple of SettingRecord
         All settings, for the record.
+    named : Path
+        The file that was asked for, which names all.
     outputs : tuple of str
         The files, the image first.
     overwrite : bool
@@ -54,6 +56,7 @@ class ConvertTask:
     to: str
     bad_planes: tuple[str, ...]
     settings: tuple[SettingRecord, ...]
+    named: Path
     outputs: tuple[str, ...]
     overwrite: bool
     compress: str
@@ -93,12 +96,11 @@ def convert_units(
             sources = _sources(name, destination, reading)
             if run.dry_run:
                 check_headers(sources)
+            units += [_unit(source, destination, shared) for source in sources]
         except SkytoolError as error:
             if not run.keep_going:
                 raise
             units.append(Unit(name=name, inputs=(name,), outputs=(), task=None, error=error))
-            continue
-        units += [_unit(source, destination, shared) for source in sources]
     _refuse_equal_names(units)
     run_units(
         convert_exposure, units, stage=STAGE, columns=COLUMNS, run=run, is_current=_is_current
@@ -133,8 +135,9 @@ def check_headers(sources: Sequence[ExposureSource]) -> None:
 def _unit(
     source: ExposureSource, destination: Destination, shared: dict[str, Any]
 ) -> Unit[ConvertTask]:
-    outputs = _outputs(source, destination, shared["to"])
-    task = ConvertTask(source=source, outputs=tuple(map(str, outputs)), **shared)
+    named = _named(source, destination)
+    outputs = _outputs(source, named, shared["to"])
+    task = ConvertTask(source=source, named=named, outputs=tuple(map(str, outputs)), **shared)
     return Unit(
         name=source.name,
         inputs=tuple(str(path) for path in source.files),
@@ -144,28 +147,31 @@ def _unit(
     )
 
 
-def _outputs(source: ExposureSource, destination: Destination, to: str) -> tuple[Path, ...]:
-    """Return the files for an exposure, the image first.
+def _named(source: ExposureSource, destination: Destination) -> Path:
+    """Return the name that the files for an exposure are named by.
 
     An exposure that was named by its extension, or is one of several in a file, has the
     extension in its name: ``raw7-N4.fits``.
     """
     spec = source.spec
     if destination.output is not None:
-        output = destination.single()
-    else:
-        if spec.is_standard_stream:
-            raise click.UsageError(
-                "standard input has no name; give --output.", click.get_current_context()
-            )
-        label = source.name.removeprefix(spec.file_name).strip("[]").replace(",", "-")
-        stem = f"{spec.stem}-{label}" if label else spec.stem
-        output = destination.named(f"{stem.replace('/', '_')}.fits")
+        return destination.single()
+    if spec.is_standard_stream:
+        raise click.UsageError(
+            "standard input has no name; give --output.", click.get_current_context()
+        )
+    label = source.name.removeprefix(spec.file_name).strip("[]").replace(",", "-")
+    stem = f"{spec.stem}-{label}" if label else spec.stem
+    return destination.named(f"{stem.replace('/', '_')}.fits")
+
+
+def _outputs(source: ExposureSource, output: Path, to: str) -> tuple[Path, ...]:
+    """Return the files for an exposure, the image first."""
     if to == OWN:
         return (output,)
     from skytool.io.exports import EXPORTS
 
-    outputs = EXPORTS[to].paths(output)
+    outputs = EXPORTS[to].paths(output, source.header, source.name)
     if len(outputs) > 1 and str(output) == "-":
         raise click.UsageError(
             f"--to {to} writes {len(outputs)} files; give --output FILE.",
@@ -197,7 +203,7 @@ def convert_exposure(task: ConvertTask) -> list[Product]:
 
         export_exposure(
             exposure,
-            Path(task.outputs[0]),
+            task.named,
             to=task.to,
             bad_planes=task.bad_planes,
             notes=_notes(task),

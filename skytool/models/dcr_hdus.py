@@ -124,37 +124,40 @@ def model_from_hdus(hdus: fits.HDUList, *, name: str, allow_missing: bool = Fals
     InputError
         If the file holds no model, is newer, or lacks a subfilter.
     """
-    whole = from_hdus(hdus, name=name, planes_only=False)
-    header = hdus[0].header
-    number = header.get("DCRNUM")
+    whole = from_hdus(hdus, name=name)
+    return model_from_exposure(whole, name=name, allow_missing=allow_missing)
+
+
+def model_from_exposure(whole: Exposure, *, name: str, allow_missing: bool = False) -> DcrModel:
+    """Return the model of an exposure that was read with all its extensions.
+
+    Arguments and errors are those of `model_from_hdus`.
+    """
+    number = whole.header.get("DCRNUM")
     if not isinstance(number, int) or number < 1:
         raise InputError(f"{name} holds no DCR model: it has no DCRNUM.")
-    images = _numbered(hdus, "DCR", whole.shape, name)
-    variances = _numbered(hdus, "DCRVAR", whole.shape, name)
     return _model(
         whole,
-        images,
-        variances,
+        _numbered(whole, "DCR", name),
+        _numbered(whole, "DCRVAR", name),
         number,
-        _wavelengths(header, name),
+        _wavelengths(whole.header, name),
         name,
         allow_missing=allow_missing,
     )
 
 
-def _numbered(
-    hdus: fits.HDUList, extname: str, shape: tuple[int, int], name: str
-) -> dict[int, NDArray[np.float32]]:
+def _numbered(whole: Exposure, extname: str, name: str) -> dict[int, NDArray[np.float32]]:
     """Return the planes of the subfilters of one kind, by number from 0."""
     found = {}
-    for hdu in hdus[1:]:
+    for hdu in whole.extensions:
         if hdu.name != extname:
             continue
         called = f"{name}[{extname},{hdu.ver}]"
         check_version(hdu.header, newest=DCR_FORMAT, name=called)
         plane = image_array(hdu, name=called)
-        if plane.shape != shape:
-            raise InputError(f"{called} has the shape {plane.shape}, IMAGE {shape}.")
+        if plane.shape != whole.shape:
+            raise InputError(f"{called} has the shape {plane.shape}, IMAGE {whole.shape}.")
         found[int(hdu.ver) - 1] = plane
     return found
 
@@ -273,6 +276,8 @@ def subfilter_exposures(model: DcrModel) -> list[Exposure]:
     whole = model.full_band()
     for number, image in enumerate(model):
         header = whole.header.copy()
+        for key in ("DCRNUM", "DCRLAMBD", "DCRWIDTH"):  # of the file of a whole model
+            header.remove(key, ignore_missing=True)
         for key, value in _subfilter_cards(model, number).items():
             set_card(header, key, value, _COMMENTS.get(key))
         set_card(header, "DCRREF", model.reference_wavelength or model.effective_wavelength)

@@ -199,6 +199,38 @@ def test_direct_solution_is_that_without_a_template(night, model, tmp_path):
             assert np.sqrt(np.mean(np.square(difference / sigma))) < 0.1
 
 
+def test_model_becomes_an_exposure_for_each_subfilter_and_back(model, science, tmp_path):
+    run("convert", model, "--to", "dcr-subfilters", "-o", tmp_path / "m.fits")
+
+    parts = [tmp_path / f"m.subfilter{number}.fits" for number in range(3)]
+    assert sorted(tmp_path.iterdir()) == parts
+    run("info", "--check", *parts)
+    with fits.open(model) as whole:
+        for number, path in enumerate(parts):
+            with fits.open(path) as hdus:
+                valued = np.isfinite(hdus["IMAGE"].data)
+                assert valued.all()
+                np.testing.assert_array_equal(hdus["IMAGE"].data, whole["DCR", number + 1].data)
+                np.testing.assert_array_equal(
+                    hdus["VARIANCE"].data, whole["DCRVAR", number + 1].data
+                )
+                assert hdus[0].header["SUBFILT"] == number
+                assert hdus[0].header["SKYSTAGE"] == "convert"
+
+    run("dcr-template", model, "--for", science, "-o", tmp_path / "a.fits")
+    run("dcr-template", *parts, "--for", science, "-o", tmp_path / "b.fits")
+    a, b = (fits.getdata(tmp_path / name, "IMAGE") for name in ("a.fits", "b.fits"))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_no_model_has_no_subfilters(night, tmp_path):
+    result = run("convert", night[0], "--to", "dcr-subfilters", "-o", tmp_path / "m.fits", code=4)
+
+    assert "is no DCR model" in result.stderr
+    assert night[0].name in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_lsst_preset_is_iterative(night, tmp_path):
     result = run("dcr-assemble", "--config", "lsst", "--print-config", *night, "-o", "x.fits")
 

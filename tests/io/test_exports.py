@@ -79,7 +79,11 @@ def test_exports_are_valid_and_the_same_bytes_each_time(tmp_path, rng, to):
     first = export(made, tmp_path / "a.fits", to)
     second = export(made, tmp_path / "b.fits", to)
 
-    for one, two in zip(EXPORTS[to].paths(first), EXPORTS[to].paths(second), strict=True):
+    for one, two in zip(
+        EXPORTS[to].paths(first, {}, "rich.fits"),
+        EXPORTS[to].paths(second, {}, "rich.fits"),
+        strict=True,
+    ):
         assert one.read_bytes() == two.read_bytes()
         with fits.open(one, checksum=True) as hdus:
             assert all("CHECKSUM" in hdu.header for hdu in hdus)
@@ -93,7 +97,7 @@ def test_exports_are_valid_and_the_same_bytes_each_time(tmp_path, rng, to):
 @pytest.mark.parametrize("to", [*PIXELS, "lsst-background"])
 def test_an_existing_file_of_an_export_is_kept(tmp_path, rng, to):
     made = exposure(rng)
-    last = EXPORTS[to].paths(tmp_path / "out.fits")[-1]
+    last = EXPORTS[to].paths(tmp_path / "out.fits", {}, "rich.fits")[-1]
     last.write_text("old")
 
     with pytest.raises(OutputError, match=f"{last.name} exists"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from skytool.io.exports import ccddata, jwst, lsst_background, swarp
+from skytool.io.exports import ccddata, dcr_subfilters, jwst, lsst_background, swarp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from astropy.io import fits
@@ -22,20 +22,22 @@ class Export(NamedTuple):
 
     Parameters
     ----------
-    paths : function of Path to tuple of Path
-        The files that are written where one output is named, the image first.
+    paths : function of Path, mapping and str to tuple of Path
+        The files that are written where one output is named, the image first; the mapping are the
+        cards of the exposure, the text is what messages call it.
     write : function
         Writes an exposure; arguments of `export_exposure`.
     compressible : bool
         Whether its planes may be compressed by tiles.
     """
 
-    paths: Callable[[Path], tuple[Path, ...]]
+    paths: Callable[[Path, Mapping[str, Any], str], tuple[Path, ...]]
     write: Callable[..., None]
     compressible: bool = False
 
 
-def _one(output: Path) -> tuple[Path, ...]:
+def _one(output: Path, header: Mapping[str, Any], name: str) -> tuple[Path, ...]:
+    del header, name
     return (output,)
 
 
@@ -44,6 +46,7 @@ EXPORTS: dict[str, Export] = {
     "jwst": Export(_one, jwst.write, compressible=True),
     "ccddata": Export(_one, ccddata.write),
     "lsst-background": Export(_one, lsst_background.write),
+    "dcr-subfilters": Export(dcr_subfilters.paths, dcr_subfilters.write),
 }
 """Layouts by the names that ``--to`` takes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -15,14 +15,15 @@ from skytool.io.fits import write_foreign
 from skytool.models.tpv import tpv_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from skytool.models.exposure import Exposure
 
 
-def paths(output: Path) -> tuple[Path, ...]:
+def paths(output: Path, header: Mapping[str, Any], name: str) -> tuple[Path, ...]:
     """Return the image ``x.fits`` and its weights ``x.weight.fits``."""
+    del header, name  # there are two files of any exposure
     spec = FileSpec(output)
     return output, output.with_name(f"{spec.stem}.weight{spec.suffix}")
 
@@ -49,7 +50,7 @@ def write(
     weight_header.remove("BUNIT", ignore_missing=True)
     weight_header.extend(notes)
     header.extend(observation_header(exposure, notes))
-    image_path, weight_path = paths(output)
+    image_path, weight_path = paths(output, exposure.header, exposure.name)
     write_foreign(
         {
             image_path: [fits.PrimaryHDU(image, header)],
