@@ -102,6 +102,12 @@ def _check(settings: dict[str, Any]) -> None:
             raise click.UsageError("--mode global needs polynomials.", ctx)
         if settings["smoothing"] != "0":
             raise click.UsageError("--smoothing does nothing with --mode global.", ctx)
+        if settings["scale"] == "fit":
+            raise click.UsageError("--scale fit does not go with --mode global.", ctx)
+        for name in ("reference", "ref_warp_visit"):
+            if settings[name] is not None and settings["gauge"] == "mean":
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} does nothing with --gauge mean.", ctx)
     if settings["reference"] is not None and settings["ref_warp_visit"] is not None:
         raise click.UsageError("--reference and --ref-warp-visit both name the reference.", ctx)
     if settings["tract_grid"] and _is_typed(ctx, "use_polynomial") and settings["use_polynomial"]:

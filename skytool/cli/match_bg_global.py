@@ -39,7 +39,7 @@ def global_tasks(
     SkytoolError
         What reading raises.
     """
-    from skytool.stages.match_bg import fit_of, partner_of, solve
+    from skytool.stages.match_bg import partner_of, solve
 
     visits, config = plan.visits, plan.visits[0].config
     reference = plan.reference
@@ -48,21 +48,18 @@ def global_tasks(
             f"{reference.name} is no input, which --mode global needs.",
             hint="Give it as an input too.",
         )
-    plan.match_scales()
-    visits = plan.visits
     if len(visits) == 1:
         return [_alone(plan, unit) for unit in units]
     if choice is None and reference is None and config.gauge == "reference":
         choice, _ = plan.choose()
+    plan.match_scales(choice)
+    visits = plan.visits
     pairs = plan.pairs()
     number = None if reference is None else plan.numbers[reference.name]
     solution = solve(
         pairs, len(visits), config, choice=choice, reference=number, fixed=plan.offsets
     )
-    fits = [
-        fit_of(i, solution, pairs, visits[0].frame_shape, config, fixed=plan.offsets)
-        for i in range(len(visits))
-    ]
+    visits, pairs, solution, fits = _on_own_scales(plan, pairs, solution)
     _describe(plan, pairs, solution)
     out = []
     for unit in units:
@@ -90,10 +87,33 @@ def global_tasks(
         else:
             other = visits[partner]
             records = plan.reference_records(other)
-            surface = _surface(fits[partner], other.frame_shape)
-            task = plan.task(visits[i], other, records, correction=surface, **values)
+            values["correction"] = _surface(fits[partner], other.frame_shape)
+            task = plan.task(visits[i], other, records, reference_scale=other.scale, **values)
         out.append(replace(unit, task=task))
     return out
+
+
+def _on_own_scales(
+    plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution
+) -> tuple[list[Visit], list[PairCells], OverlapSolution, list[BackgroundFit]]:
+    """Return exposures, pairs and corrections on the fluxes of their groups, and the models.
+
+    What a group leaves as it is keeps its fluxes, and the others take them on.
+    """
+    from skytool.core.overlap_solve import on_own_scales
+    from skytool.stages.match_bg import fit_of
+
+    anchors = [solution.anchors[int(group)] for group in solution.components]
+    scales = [plan.visits[anchor].scale if anchor >= 0 else 1.0 for anchor in anchors]
+    visits = [
+        replace(visit, scale=visit.scale / scale)
+        for visit, scale in zip(plan.visits, scales, strict=True)
+    ]
+    pairs, solution = on_own_scales(pairs, solution, scales)
+    shape, config = visits[0].frame_shape, visits[0].config
+    fixed = {i: value / scales[i] for i, value in plan.offsets.items()}
+    fits = [fit_of(i, solution, pairs, shape, config, fixed=fixed) for i in range(len(visits))]
+    return visits, pairs, solution, fits
 
 
 def _describe(plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution) -> None:

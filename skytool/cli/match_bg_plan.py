@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 STAGE = "match-bg"
-_BLOCK = 3  # exposures in memory whose differences to a further one are taken
+_BLOCK = 2  # exposures in memory whose differences to a further one are taken
 
 
 @dataclass
@@ -260,9 +260,10 @@ class Plan:
         with closing(outcomes):
             return [pair for outcome in outcomes for pair in outcome.result]
 
-    def match_scales(self) -> None:
+    def match_scales(self, choice: ReferenceChoice | None) -> None:
         """Bring all fluxes to those of the reference, or of the first exposure."""
-        base = (self.reference or self.visits[0]).scale
+        chosen = self.visits[0 if choice is None else choice.index]
+        base = (self.reference or chosen).scale
         self.visits = [replace(visit, scale=visit.scale / base) for visit in self.visits]
 
     def reference_records(self, reference: Visit) -> list[Any]:

@@ -99,8 +99,10 @@ class MatchTask:
         What it is matched to, or compared with; None for an exposure without partner.
     is_reference : bool
         Whether it stays as it is.
+    reference_scale : float
+        Factor on the fluxes of the reference.
     correction : ChebyshevModel or None
-        What the reference gets itself.
+        What the reference gets itself after that.
     fit : BackgroundFit or None
         The model, where it is known already.
     given : float or None
@@ -126,6 +128,7 @@ class MatchTask:
     visit: Visit
     reference: Visit | None = None
     is_reference: bool = False
+    reference_scale: float = 1.0
     correction: ChebyshevModel | None = None
     fit: BackgroundFit | None = None
     given: float | None = None
@@ -240,7 +243,7 @@ def _write_unchanged(task: MatchTask) -> list[Product]:
 def _scale(task: MatchTask, reference: Visit) -> float:
     """Return the factor on the fluxes of an exposure."""
     if not task.fit_scale:
-        return task.visit.scale / reference.scale
+        return task.visit.scale / reference.scale * task.reference_scale
     from skytool.stages.match_bg.scaling import fitted_scale
 
     found = fitted_scale(
@@ -258,11 +261,12 @@ def _reference(task: MatchTask, visit: Visit) -> Reference:
 
     correction = task.correction
     terms = b"" if correction is None else correction.coefficients.tobytes()
-    key = (*(_identity(member.source) for member in visit.members), repr(visit.config), terms)
+    sources = tuple(_identity(member.source) for member in visit.members)
+    key = (sources, repr(visit.config), task.reference_scale, terms)
     if key not in _held:
         forget_reference()
         made = reference_for(visit.name, visit.pieces, visit.config, single=visit.is_single)
-        _held[key] = replace(made, correction=correction)
+        _held[key] = replace(made, scale=task.reference_scale, correction=correction)
     return _held[key]
 
 

@@ -13,7 +13,7 @@ gauge.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
 
 _FOLDS = 8  # parts of the cells that are left out in turn
 
-__all__ = ["OverlapRule", "OverlapSolution", "PairCells", "connected_groups", "solve_overlaps"]
+__all__ = [
+    "OverlapRule",
+    "OverlapSolution",
+    "PairCells",
+    "connected_groups",
+    "on_own_scales",
+    "solve_overlaps",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,3 +195,31 @@ def _best_order(systems: Sequence[OverlapSystem]) -> tuple[OverlapSystem, Floats
         margins = (losses - losses[best]).std(axis=1) / math.sqrt(losses.shape[1])
         close = scores - scores[best] <= margins
     return systems[int(np.argmax(close))], scores
+
+
+def on_own_scales(
+    pairs: Sequence[PairCells], solution: OverlapSolution, scales: Sequence[float]
+) -> tuple[list[PairCells], OverlapSolution]:
+    """Return pairs and corrections with fluxes divided by a factor for each group.
+
+    Parameters
+    ----------
+    pairs : sequence of PairCells
+        The cells.
+    solution : OverlapSolution
+        What they were solved to.
+    scales : sequence of float
+        Factor of each exposure, the same for all of a group.
+    """
+    own = np.asarray(scales, np.float64)
+    factors = [float(own[pair.first]) for pair in pairs]
+    scaled = replace(
+        solution,
+        terms=solution.terms / own[:, None],
+        covariance=solution.covariance / own[:, None, None] ** 2,
+        residuals=tuple(r / f for r, f in zip(solution.residuals, factors, strict=True)),
+    )
+    return [
+        replace(pair, values=pair.values / f, weights=pair.weights * f**2)
+        for pair, f in zip(pairs, factors, strict=True)
+    ], scaled

@@ -37,8 +37,8 @@ def match(side, *options):
     return [*command, "-q", "--overwrite", *options]
 
 
-@pytest.mark.parametrize(("mode", "most"), [("reference", 6.0), ("global", 8.0)])
-def test_many_exposures_cost_little_each(tmp_path, mode, most, capsys):
+@pytest.mark.parametrize("mode", ["reference", "global"])
+def test_many_exposures_cost_little_each(tmp_path, mode, capsys):
     for side in (256, SIDE):
         write_all(tmp_path, side)
     for _ in range(2):  # the first one may compile
@@ -51,7 +51,7 @@ def test_many_exposures_cost_little_each(tmp_path, mode, most, capsys):
         sys.stdout.write(f" {small.memory / 1e6:.0f} MB of small exposures\n")
 
     assert cpu < 3.0
-    assert planes < most
+    assert planes < 6.0
 
 
 def seconds(function):

@@ -291,6 +291,31 @@ def test_all_pairs_are_solved_for_together(folder, rng):
         assert row["metrics"]["anchor"] == "a.fits"
 
 
+@pytest.mark.parametrize("gauge", ["reference", "mean", "lowest"])
+def test_fluxes_follow_calibrations_whatever_stays_as_it_is(folder, rng, gauge):
+    images = [50.0 - plane_of(k) + rng.normal(0, NOISE, SHAPE) for k in range(3)]
+    images[0][:, 100:] = np.nan  # not the one that stays as it is
+    matched = []
+    for folder_name, factors in (("same", (1.0, 1.0, 1.0)), ("other", (4.0, 2.0, 0.5))):
+        for k, factor in enumerate(factors):
+            write_exposure(
+                f"{folder_name}{k}.fits",
+                images[k] * factor,
+                sky=sky_cards(SHAPE),
+                variance=np.full(SHAPE, (NOISE * factor) ** 2),
+                mask={"DETECTED": np.s_[40:44, 60:64]},
+                MAGZERO=25 + 2.5 * np.log10(factor),
+            )
+        files = [f"{folder_name}{k}.fits" for k in range(3)]
+        done(*files, "-d", folder_name, "--mode", "global", "--order", "1", "--gauge", gauge)
+        scales = [1 / fits.getval(f"{folder_name}/{name}", "FLUXMAG0") for name in files]
+        assert np.ptp(scales) < 1e-6 * scales[0]
+        matched.append([plane(f"{folder_name}/{f}") * scales[0] for f in files])
+
+    tolerance = 1e-5 * np.nanmax(np.abs(matched[0]))  # rounding of pixels and zero points
+    np.testing.assert_allclose(matched[1], matched[0], rtol=0, atol=tolerance)
+
+
 def test_groups_that_do_not_overlap_are_told_apart(folder, rng):
     left, right = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
     left[:, 80:] = right[:, :90] = True
@@ -426,6 +451,11 @@ def test_broken_inputs(folder, rng, name, status, words):
         (("--order", "two"), "is not a valid integer"),
         (("--mode", "global", "--no-use-polynomial"), "--mode global needs polynomials"),
         (("--gauge", "mean"), "--gauge does nothing without --mode global"),
+        (("--mode", "global", "--scale", "fit"), "--scale fit does not go with --mode global"),
+        (
+            ("--mode", "global", "--gauge", "mean", "-r", "w0.fits"),
+            "--reference does nothing with --gauge mean",
+        ),
         (("--x-bin", "64"), "--x-bin does nothing without --tract-grid"),
         (("--use-polynomial", "--tract-grid"), "are two models"),
         (("--undo", "--order", "1"), "--order does nothing with --undo"),

@@ -59,6 +59,22 @@ class Overlapping:
     scale: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A piece that takes little more memory than its image, while others are read."""
+
+    rest: PreparedPiece
+    bits: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, piece: PreparedPiece) -> _Packed:
+        return cls(replace(piece, bad=np.empty((0, 0), bool)), np.packbits(piece.bad, axis=1))
+
+    def piece(self) -> PreparedPiece:
+        width = self.rest.window.shape[1]
+        return replace(self.rest, bad=np.unpackbits(self.bits, axis=1, count=width).view(bool))
+
+
 def pair_cells(
     first: Sequence[int],
     exposures: Sequence[Overlapping],
@@ -84,17 +100,19 @@ def pair_cells(
         Pairs with a common cell, in the order of their numbers.
     """
     grid = CellGrid.from_bin_size(frame_shape, config.cell_size(frame_shape))
-    held = {i: list(_prepared(exposures[i], config)) for i in first}
+    held = {i: [_Packed.of(ready) for ready in _prepared(exposures[i], config)] for i in first}
     found = []
     for j in range(min(first) + 1, len(exposures)):
         partners = [i for i in first if i < j and _meet(exposures[i], exposures[j])]
         if not partners:
             continue
-        later = held[j] if j in held else list(_prepared(exposures[j], config))
+        fresh = (one.piece() for one in held[j]) if j in held else _prepared(exposures[j], config)
+        later = list(fresh)
         for i in partners:
-            pair = _pair(i, held[i], j, later, grid, config)
+            pair = _pair(i, [one.piece() for one in held[i]], j, later, grid, config)
             if pair is not None:
                 found.append(pair)
+        del later  # before the next one is read
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 

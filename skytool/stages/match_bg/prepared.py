@@ -168,8 +168,10 @@ def difference(
         for reference in references:
             _fill(image, bad, variance, science, reference)
     if correction is not None:
-        surface = correction.image(rows=window.rows)[:, window.columns]
-        image += surface
+        for start in range(0, len(image), _STRIP):
+            part = image[start : start + _STRIP]
+            rows = slice(window.y + start, window.y + start + len(part))
+            part += correction.image(rows=rows)[:, window.columns]
     return Difference(window, image, bad, variance, step)
 
 

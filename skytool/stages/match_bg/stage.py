@@ -70,14 +70,17 @@ class Reference:
         Settings.
     step : int
         Rows between those whose variance is kept.
+    scale : float
+        Factor on its fluxes.
     correction : ChebyshevModel, optional
-        Surface over the frame that is added to it.
+        Surface over the frame that is added to it then.
     """
 
     name: str
     pieces: Sequence[Piece]
     config: MatchConfig
     step: int = 1
+    scale: float = 1.0
     correction: ChebyshevModel | None = None
     _held: dict[int, PreparedPiece] = field(default_factory=dict)
 
@@ -92,7 +95,9 @@ class Reference:
         for k in wanted:
             if k not in self._held:
                 piece = self.pieces[k]
-                prepared = prepare(piece.read(), piece.window, self.config, step=self.step)
+                prepared = prepare(
+                    piece.read(), piece.window, self.config, scale=self.scale, step=self.step
+                )
                 # A slice would keep the whole plane alive.
                 self._held[k] = replace(prepared, variance=prepared.variance.copy())
         return [self._held[k] for k in wanted]
