@@ -51,7 +51,10 @@ _MATCH_FIELDS = {
     "auto_pad_to": "auto_pad_to",
     "pad_by": "pad_by",
 }
-_OTHERS = ("cell", "size_cell_x", "size_cell_y", "match_margin", "mask_fraction")
+_OTHERS = (
+    *("cell", "size_cell_x", "size_cell_y", "match_margin", "mask_fraction"),
+    "correlated_variance",
+)
 _EMPTY_IS_NONE = {"alard_sig_gauss", "model_taper", "max_noise_gain"}
 
 
@@ -116,6 +119,7 @@ class Matching:
             cell_y=cell_y,
             margin=values["match_margin"],
             mask_fraction=values["mask_fraction"],
+            correlated_variance=values["correlated_variance"],
         )
 
     def _model(self, model: Any, sources: Sequence[ExposureSource], grid: TargetGrid) -> Any:

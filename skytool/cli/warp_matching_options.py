@@ -172,4 +172,10 @@ MATCH = (
         help="Part of the kernel that flagged pixels may hold before a matched pixel is flagged; "
         "0: none.",
     ),
+    click.option(
+        "--correlated-variance/--no-correlated-variance",
+        default=True,
+        help="Count in the variance of matched warps that resampling has made the noise of "
+        "neighbours alike; otherwise pixels are taken for independent.",
+    ),
 )

@@ -24,10 +24,13 @@ class NoiseCorrelation:
         at opposite lags.
     samples : float
         Pixels it was measured on.
+    variance : float
+        Variance of the noise that it was measured on.
     """
 
     correlation: NDArray[np.float64]
     samples: float
+    variance: float = 1.0
 
     @property
     def neighbours(self) -> float:
@@ -69,11 +72,12 @@ def measure_correlation(noise: NDArray[np.floating], *, max_lag: int = 4) -> Noi
         for dx in range(-max_lag, max_lag + 1):
             here = np.s_[: values.shape[0] - dy, max(0, -dx) : values.shape[1] - max(0, dx)]
             there = np.s_[dy:, max(0, dx) : values.shape[1] + min(0, dx)]
-            pairs = np.sum(counts[here] * counts[there])
-            mean = np.sum(values[here] * values[there]) / pairs if pairs else 0.0
+            pairs = np.einsum("yx,yx->", counts[here], counts[there])
+            mean = np.einsum("yx,yx->", values[here], values[there]) / pairs if pairs else 0.0
             covariance[max_lag + dy, max_lag + dx] = mean
             covariance[max_lag - dy, max_lag - dx] = mean
-    return NoiseCorrelation(covariance / covariance[max_lag, max_lag], samples)
+    variance = covariance[max_lag, max_lag]
+    return NoiseCorrelation(covariance / variance, samples, float(variance))
 
 
 def mean_correlation(parts: Iterable[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation:
@@ -82,4 +86,5 @@ def mean_correlation(parts: Iterable[tuple[NoiseCorrelation, float]]) -> NoiseCo
     weights = np.array([weight for _, weight in measured])
     images = np.array([part.correlation for part, _ in measured])
     mean = np.tensordot(weights / weights.sum(), images, axes=1)
-    return NoiseCorrelation(mean, sum(part.samples for part, _ in measured))
+    variance = sum(part.variance * weight for part, weight in measured) / weights.sum()
+    return NoiseCorrelation(mean, sum(part.samples for part, _ in measured), float(variance))

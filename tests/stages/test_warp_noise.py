@@ -118,7 +118,7 @@ def test_sums_of_matched_noise_have_the_scatter_that_is_recorded(grid):
     side = 24
     noise = result.noise[:, 100 : 100 + 8 * side, 100 : 100 + 8 * side]
     blocks = noise.reshape(8, 8, side, 8, side).sum(axis=(2, 4))
-    scatter = np.std(blocks) / (np.std(noise) * side)
+    scatter = np.std(blocks) / np.sqrt(np.nanmedian(result.exposure.variance) * side**2)
     # blocks of 24 pixels lose part of the covariance at their edges, and there are 512 of them
     assert scatter == pytest.approx(result.correlation.sum_factor, rel=0.15)
     assert result.correlation.neighbours > warps.direct.correlation.neighbours
@@ -157,3 +157,24 @@ def test_matched_and_direct_warps_are_scaled_each_by_itself(grid, rng):
         pull = (other.exposure.image[good] - 7.0) / np.sqrt(other.exposure.variance[good])
         # of matched noise some 5000 pixels are independent, 50 in a cell, whose mean takes one
         assert scaled.variance_scale == pytest.approx(pull.var(), rel=0.08)
+
+
+@pytest.mark.parametrize("correlated", [True, False])
+def test_matched_noise_has_the_variance_that_the_warp_states(grid, correlated):
+    warps = warp_and_match_visit(
+        [detector()],
+        grid,
+        WarpConfig(noise=8, noise_variance="pixel"),
+        MatchingConfig(correlated_variance=correlated),
+    )
+    result = warps.matched
+
+    good = np.isfinite(result.exposure.image)
+    ratio = np.mean(result.noise[:, good] ** 2 / result.exposure.variance[good])
+    # pixels that count: the others are like them; the variance is measured on fewer of them
+    alike = np.sum(result.correlation.correlation**2)
+    error = np.sqrt(2 * alike / (8 * good.sum())) + np.sqrt(2 * alike / result.correlation.samples)
+    if correlated:
+        assert ratio == pytest.approx(1.0, abs=4 * error)
+    else:
+        assert ratio > 1.0 + 4 * error

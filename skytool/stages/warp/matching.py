@@ -178,12 +178,18 @@ class MatchedVisit:
         )
         assert convolved.variance is not None  # noqa: S101  they were given
         assert convolved.mask is not None  # noqa: S101
-        good = np.isfinite(convolved.image) & np.isfinite(convolved.variance)
+        correlation = noise_correlation(
+            prepared, pixel_map, self.config, planes, oversample, kernel=match.kernel
+        )
+        variance = convolved.variance
+        if correlation is not None and self.matching.correlated_variance:
+            variance *= np.float32(correlation.variance)
+        good = np.isfinite(convolved.image) & np.isfinite(variance)
         strip = Strip(
             y=window.y_start,
             x=window.x_start,
             image=convolved.image,
-            variance=convolved.variance,
+            variance=variance,
             mask=convolved.mask & ~np.int32(no_data),
             good=good & ((convolved.mask & np.int32(no_data)) == 0),
             noise=_convolved_noise(warped.extras, match.kernel) if noise else None,
@@ -191,9 +197,6 @@ class MatchedVisit:
         bad = planes.bitmask(self.config.bad_planes)
         inside = strip.clipped(margin, self.grid.shape)
         good_pixels = self.mosaic.add(inside, bad=bad, overlap=self.config.overlap)
-        correlation = noise_correlation(
-            prepared, pixel_map, self.config, planes, oversample, kernel=match.kernel
-        )
         if correlation is not None and good_pixels:
             self.correlations.append((correlation, good_pixels))
         if self._target is None:

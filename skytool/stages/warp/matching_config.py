@@ -26,6 +26,9 @@ class MatchingConfig:
     mask_fraction : float
         Part of the weight of the kernel that flagged pixels may hold before a matched pixel is
         flagged; 0 flags all that the kernel reaches.
+    correlated_variance : bool
+        Whether the variance counts that resampling has made the noise of neighbours alike;
+        otherwise it is that of independent pixels, and too small.
     """
 
     model: ModelPsf = field(default_factory=ModelPsf)
@@ -34,3 +37,4 @@ class MatchingConfig:
     cell_x: int = 128
     margin: int | None = None
     mask_fraction: float = 0.01
+    correlated_variance: bool = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skytool.stages.warp.prepare import Prepared
 
 _SIDE = 256  # [pixel] of the part of the target on which the correlation is measured
+_MATCHED_SIDE = 512  # of which matched noise, alike over many pixels, leaves fewer independent ones
 _REACH = 16  # [pixel] around its source, more than any kernel
 
 
@@ -91,12 +92,12 @@ def noise_correlation(
     Returns
     -------
     NoiseCorrelation or None
-        Of white noise of variance 1 in the middle of what the target sees of the detector; None
-        where it sees too little.
+        Of white noise in the middle of what the target sees of the detector, over the standard
+        deviation that squared kernels give it; None where it sees too little.
     """
     from skytool.stages.warp.resampling import detector_resampler
 
-    window = _middle(pixel_map.window, _SIDE)
+    window = _middle(pixel_map.window, _SIDE if kernel is None else _MATCHED_SIDE)
     part = _source_part(pixel_map, window, prepared.image.shape)
     if part is None:
         return None
