@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
     from skytool.models.detector_table import DetectorTable
 
+PSF_CARDS = (
+    *("PSFFWHM", "PSFELL", "PSFNSTAR", "PSFNRES", "PSFORDER", "PSFRESID"),
+    *("PSFDSIZE", "PSFSSIZE", "PSFSELL"),
+)
+"""Cards about the PSF of an exposure, which hold for its own pixels only."""
+
 _FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 

@@ -620,3 +620,12 @@ def test_records_say_what_was_done_with_each_detector():
     config = {row["NAME"]: row["VALUE"] for row in warped.others["CONFIG"]}
     assert config["kernel"] == '"lanczos3"'
     assert config["overlap"] == '"last"'
+
+
+def test_cards_about_the_psf_of_detectors_are_not_those_of_the_warp():
+    names = write_visit(30, PSFFWHM=3.3, PSFELL=0.02, OBJECT="a field")
+
+    done = warp(*names, "--like", "grid.hdr")
+
+    assert done.primary["OBJECT"] == "a field"
+    assert not {"PSFFWHM", "PSFELL"} & set(done.primary)

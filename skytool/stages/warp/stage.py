@@ -13,6 +13,7 @@ from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration, calibration_from_header
+from skytool.models.psf_statistics import PSF_CARDS
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
@@ -343,7 +344,9 @@ class _Visit:
         return VisitWarps(direct, rescaled(result) if self.scale_variance else result)
 
     def _exposure(self, grid: TargetGrid, pixels: Mosaic, psf: Psf | None) -> Exposure:
-        header, calibration = self.header, None
+        header, calibration = self.header.copy(), None
+        for key in PSF_CARDS:
+            header.remove(key, ignore_missing=True)
         if self.unit.zero_point is not None:
             calibration = PhotometricCalibration.from_zero_point(self.unit.zero_point)
         if self.unit.per_area or any(key in header for key in _PIXEL_AREAS):
