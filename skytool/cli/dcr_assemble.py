@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skytool.cli.config import StageCommand, settings_of
-from skytool.cli.dcr_assemble_options import COMMON, ITERATIVE, LSQ
+from skytool.cli.dcr_assemble_options import COMMON, ITERATIVE, LSQ, refuse_other_solver
 from skytool.cli.dcr_options import refraction_options
 from skytool.cli.options import (
     common_options,
@@ -58,6 +58,7 @@ def dcr_assemble(
       skytool dcr-assemble warps/*.fits -o model.fits --band decam-g --psf-aware -j 4
       skytool dcr-assemble @warps.txt -o model.fits --solver iterative --template coadd.fits
     """
+    refuse_other_solver(ctx)
     from skytool.cli.dcr_assemble_units import assemble_units
 
     assemble_units(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from skytool.cli.options import INPUT, PLANES
 from skytool.cli.param_types import CommaList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+SOLVERS = ("lsq", "iterative")
+"""Solvers, the default first; the help of an option that is for one begins with its name."""
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _AT_LEAST_ZERO = click.FloatRange(min=0)
@@ -51,7 +55,7 @@ COMMON = (
     ),
     click.option(
         "--solver",
-        type=click.Choice(["lsq", "iterative"], case_sensitive=False),
+        type=click.Choice(SOLVERS, case_sensitive=False),
         default="lsq",
         help="Direct regularised least squares, or the steps of Sullivan & Reiss (DMTN-037).",
     ),
@@ -143,12 +147,13 @@ ITERATIVE = (
     click.option(
         "--max-num-iter",
         type=click.IntRange(min=0),
-        help="iterative: steps at most; by default three times the number of subfilters.",
+        help="iterative: go on to further steps at most so often, beyond the first two; by default "
+        "three times the number of subfilters.",
     ),
     click.option(
         "--min-num-iter",
         type=click.IntRange(min=0),
-        help="iterative: steps at least; by default the number of subfilters.",
+        help="iterative: steps at least, beyond the first; by default the number of subfilters.",
     ),
     click.option(
         "--convergence-threshold",
@@ -217,3 +222,17 @@ ITERATIVE = (
     _switch("keep-best", default=True, text="go back to the best solution if it diverges."),
     _switch("keep-negative", default=True, text="limit negative values by their own size."),
 )
+
+
+def refuse_other_solver(ctx: click.Context) -> None:
+    """Refuse options on the command line that are for the solver that is not chosen.
+
+    Those of a configuration stay: it may be for both.
+    """
+    solver = ctx.params["solver"]
+    for param in ctx.command.params:
+        other = (getattr(param, "help", None) or "").partition(": ")[0]
+        if other == solver or other not in SOLVERS or param.name is None:
+            continue
+        if ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{param.opts[0]} is for --solver {other}.", ctx)

@@ -194,7 +194,7 @@ def config_of(settings: dict[str, Any]) -> DcrConfig:
             robust_sigma=settings["robust_sigma"],
             robust_amplitude=settings["robust_amplitude"],
             robust_rounds=settings["robust_rounds"],
-            psf_aware=settings["psf_aware"],
+            psf_aware=settings["psf_aware"] and settings["solver"] == "lsq",
         ),
         iterative=_iterative_rule(settings),
         iterative_planes=parse_planes(",".join(settings["convergence_mask_planes"])),
@@ -211,6 +211,12 @@ def _iterative_rule(settings: dict[str, Any]) -> IterativeRule:
 
     names = {field.name for field in fields(IterativeRule)} & set(settings)
     rule = IterativeRule(**{name: settings[name] for name in names})
+    most, fewest = rule.max_num_iter, rule.min_num_iter
+    if most is not None and fewest is not None and most < fewest:
+        raise click.UsageError(
+            f"--max-num-iter {most} is less than --min-num-iter {fewest}.",
+            click.get_current_context(silent=True),
+        )
     if rule.regularize_model_frequency > 0 and rule.regularization_width == 0:
         raise click.UsageError(
             "--regularize-model-frequency needs a --regularization-width of 1 or more.",

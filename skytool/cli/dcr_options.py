@@ -115,6 +115,8 @@ def _check_site(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+_WAVELENGTHS = (230.2, 2058.6)  # nm, those of `skytool.core.refraction`
+
 _OPTIONS = (
     click.option(
         "--band",
@@ -133,7 +135,7 @@ _OPTIONS = (
     ),
     click.option(
         "--reference-wavelength",
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(*_WAVELENGTHS),
         help="Wavelength of the light that the coordinates are right for: the mean of the stars "
         "that the astrometry was solved with; by default the middle of the band [nm].",
     ),

@@ -223,6 +223,25 @@ def test_model_becomes_an_exposure_for_each_subfilter_and_back(model, science, t
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--base-gain", 0.5), "--base-gain is for --solver iterative"),
+        (("--solver", "iterative", "--psf-aware"), "--psf-aware is for --solver lsq"),
+        (("--config", "lsst", "--robust-sigma", 3), "--robust-sigma is for --solver lsq"),
+        (
+            ("--solver", "iterative", "--max-num-iter", 1, "--min-num-iter", 5),
+            "--max-num-iter 1 is less than --min-num-iter 5",
+        ),
+        (("--reference-wavelength", 3000), "--reference-wavelength"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(night, tmp_path, options, message):
+    result = assembled(night, tmp_path / "m.fits", *options, code=2)
+
+    assert message in result.stderr
+
+
 def test_what_is_no_model_has_no_subfilters(night, tmp_path):
     result = run("convert", night[0], "--to", "dcr-subfilters", "-o", tmp_path / "m.fits", code=4)
 

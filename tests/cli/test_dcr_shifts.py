@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from skytool.cli.dcr_options import _WAVELENGTHS
+from skytool.core.refraction import LONGEST, SHORTEST
 from tests.cli.warping import run
 from tests.models.headers import DECAM, HSC, SAAO
 
@@ -300,3 +302,7 @@ def test_report_is_written(folder):
     assert result.exit_code == 0
     lines = (folder / "shifts.jsonl").read_text().splitlines()
     assert [json.loads(line)["metrics"]["subfilter"] for line in lines] == [0, 1, 2]
+
+
+def test_reference_wavelengths_are_those_of_known_refraction():
+    assert (SHORTEST, LONGEST) == _WAVELENGTHS
