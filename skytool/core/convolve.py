@@ -79,8 +79,6 @@ def convolve(
     """
     if not isinstance(kernel, SpatialKernel):
         kernel = SpatialKernel.constant(kernel)
-    if not np.all(np.isfinite(plane)):
-        raise ValueError("a plane to convolve must be finite everywhere")
     tiles = _Tiles(plane, kernel, np.dtype(dtype))
     if threads == 1:
         for corner in tiles.corners:
@@ -274,6 +272,8 @@ class _Tiles:
         half_y, half_x = self.half
         top, left = max(y - half_y, 0), max(x - half_x, 0)
         part = self.plane[top : y - half_y + self.n_y, left : x - half_x + self.n_x]
+        if not np.isfinite(part).all():
+            raise ValueError("a plane to convolve must be finite everywhere")
         block = np.zeros((self.n_y, self.n_x), dtype=self.dtype)
         row, column = top - y + half_y, left - x + half_x
         block[row : row + part.shape[0], column : column + part.shape[1]] = part

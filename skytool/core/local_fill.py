@@ -15,6 +15,7 @@ _REACH = 2  # half side of the window whose median replaces an isolated bad pixe
 _BLOCK = 32  # side of the blocks whose medians fill the rest
 _STEP = 2  # every second row and column enters a block's median
 _CHUNK = 1 << 16
+_STRIP = 256  # rows worked on together
 
 
 def fill_from_neighbors(
@@ -43,14 +44,21 @@ def fill_from_neighbors(
     """
     out = plane.copy()
     window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), dtype=np.bool_)
-    positions = np.flatnonzero(bad & spread_mask(~bad, window))
-    out[bad] = np.nan
-    for start in range(0, len(positions), _CHUNK):
-        chosen = positions[start : start + _CHUNK]
-        out.flat[chosen] = _window_medians(plane, bad, chosen)
-    rows, columns = np.nonzero(np.isnan(out))
-    if len(rows):
-        out[rows, columns] = _block_medians(plane, bad)[rows // _BLOCK, columns // _BLOCK]
+    isolated = []
+    for start in range(0, len(plane), _STRIP):
+        here = bad[start : start + _STRIP]
+        if not here.any():
+            continue
+        top = max(start - _REACH, 0)
+        near = spread_mask(~bad[top : start + _STRIP + _REACH], window)[start - top :][: len(here)]
+        positions = np.flatnonzero(here & near) + start * plane.shape[1]
+        for first in range(0, len(positions), _CHUNK):
+            chosen = positions[first : first + _CHUNK]
+            out.flat[chosen] = _window_medians(plane, bad, chosen)
+        isolated.append(np.flatnonzero(here & ~near) + start * plane.shape[1])
+    if sum(map(len, isolated)):
+        rows, columns = np.divmod(np.concatenate(isolated), plane.shape[1])
+        out[rows, columns] = _block_medians(plane, bad, rows // _BLOCK, columns // _BLOCK)
     return out
 
 
@@ -83,21 +91,31 @@ def _sorted_medians(values: NDArray[Any], count: NDArray[np.int64]) -> NDArray[A
     return np.where(count > 0, middle, np.nan)
 
 
-def _block_medians(plane: NDArray[np.floating], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the median of the good pixels of each block, of the nearest one where it has none."""
+def _block_medians(
+    plane: NDArray[np.floating],
+    bad: NDArray[np.bool_],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the median of the good pixels of some blocks, of the nearest one where it has none."""
     side = _BLOCK // _STEP
-    used = np.where(bad, np.inf, plane)[::_STEP, ::_STEP]
+    used = np.where(bad[::_STEP, ::_STEP], np.inf, plane[::_STEP, ::_STEP])
     n_y, n_x = -(-used.shape[0] // side), -(-used.shape[1] // side)
-    values = np.full((n_y * side, n_x * side), np.inf)
+    values = np.full((n_y * side, n_x * side), np.inf, used.dtype)
     values[: used.shape[0], : used.shape[1]] = used
     blocks = values.reshape(n_y, side, n_x, side).swapaxes(1, 2).reshape(n_y * n_x, -1)
-    medians = _sorted_medians(blocks, np.isfinite(blocks).sum(axis=1)).reshape(n_y, n_x)
-    empty = np.isnan(medians)
-    if np.all(empty):
-        return np.zeros((n_y, n_x))
-    if np.any(empty):
+    count = np.isfinite(blocks).sum(axis=1)
+    number = row * n_x + column
+    empty = count == 0
+    if empty.all():
+        return np.zeros(number.shape)
+    if empty[number].any():
         from scipy.ndimage import distance_transform_edt
 
-        nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
-        medians = medians[tuple(nearest)]
-    return medians
+        nearest = distance_transform_edt(
+            empty.reshape(n_y, n_x), return_distances=False, return_indices=True
+        )
+        number = (nearest[0] * n_x + nearest[1]).ravel()[number]
+    wanted, place = np.unique(number, return_inverse=True)
+    medians = _sorted_medians(blocks[wanted].astype(np.float64), count[wanted])
+    return np.asarray(medians[place], np.float64)

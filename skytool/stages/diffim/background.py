@@ -104,13 +104,17 @@ def _medians(
     """Return the medians of some rows of every cell, and the numbers of good pixels."""
     values = np.where(bad, np.float32(np.nan), difference)
     levels = np.full(cells.areas.shape, np.nan)
+    n_x = cells.areas.shape[1]
     for row, y in enumerate(cells.starts[0]):
         strip = values[y : y + cells.size[0] : _SAMPLED]
-        for column, x in enumerate(cells.starts[1]):
-            part = strip[:, x : x + cells.size[1]]
-            part = part[np.isfinite(part)]
-            if part.size:
-                levels[row, column] = np.median(part)
+        padded = np.full((len(strip), n_x * cells.size[1]), np.float32(np.inf))
+        padded[:, : strip.shape[1]] = np.where(np.isfinite(strip), strip, np.float32(np.inf))
+        ordered = np.sort(padded.reshape(len(strip), n_x, -1).swapaxes(0, 1).reshape(n_x, -1))
+        count = np.isfinite(ordered).sum(axis=1)
+        known = np.flatnonzero(count)
+        last = count[known] - 1
+        low, high = ordered[known, last // 2], ordered[known, (last + 1) // 2]
+        levels[row, known] = 0.5 * (low + high)
     return levels, cells.sums(~bad)
 
 

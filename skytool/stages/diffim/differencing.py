@@ -153,8 +153,10 @@ def subtracted(
     moved = kernel.kernel.shifted(dy=margin, dx=margin)
     image = convolve(source.image, moved)[part]
     fixed = pair.bitmask(*config.fixed_planes)
-    mask = spread_mask_by_weight(source.mask & ~fixed, moved, config.mask_spread)
-    mask = (mask | (source.mask & fixed))[part]
+    moving = source.mask & ~fixed
+    spread = spread_mask_by_weight(moving, moved, config.mask_spread)
+    spread |= np.bitwise_and(source.mask, fixed, out=moving)
+    mask = np.asarray(spread[part], np.int32)
     left = target.image - image
     order = config.fit.background_order
     if fit_background and order >= 0:
@@ -280,14 +282,18 @@ def correlation_left(white: White, bad: NDArray[np.bool_]) -> NDArray[np.float64
 
 def _without_bad(found: Subtracted, pair: Pair, config: DiffimConfig) -> Floats:
     """Return the difference with nothing but background in pixels that are not to be spread."""
-    bad = (found.mask & _filled_bits(pair, config)) != 0
+    filled = _filled_bits(pair, config)
+    bad = np.stack([(row & filled) != 0 for row in found.mask])
     if not bad.any():
         return found.image
-    level: Floats | np.float32 = np.float32(0.0)
-    if not config.subtract_background:
+    image = found.image.copy()
+    if config.subtract_background:
+        image[bad] = 0.0
+    else:
         sign = -1.0 if found.kernel.convolved == "SCIENCE" else 1.0
         level = found.kernel.surface.image() * np.float32(sign / found.scale)
-    return np.where(bad, level, found.image)
+        np.copyto(image, level, where=bad)
+    return image
 
 
 def _filled_bits(pair: Pair, config: DiffimConfig) -> np.int32:
@@ -298,17 +304,19 @@ def _filled_bits(pair: Pair, config: DiffimConfig) -> np.int32:
 def _white_variance(found: Subtracted, made: Whitening, config: DiffimConfig) -> Floats:
     """Return the variance of the white difference."""
     y, x = found.kernel.middle
-    total = np.zeros(found.image.shape, np.float32)
+    parts = []
     for image, carried in (
         (found.target, made.plain_squares),
         (found.source.inner(found.margin), made.matched_squares),
     ):
         if config.pixel_variance:
             part = convolve(image.variance, carried)
-            total += np.maximum(part, np.float32(0.0), out=part)
+            np.maximum(part, np.float32(0.0), out=part)
         else:
-            total += image.variance * np.float32(carried.sum_at(y=y, x=x))
-    return total
+            part = image.variance * np.float32(carried.sum_at(y=y, x=x))
+        parts.append(part)
+    plain, matched = parts
+    return np.add(plain, matched, out=plain)
 
 
 def _white_mask(
@@ -318,7 +326,8 @@ def _white_mask(
     if config.white_mask_spread >= 1.0:
         return mask
     moving = mask & _filled_bits(pair, config)
-    return mask | spread_mask_by_weight(moving, made.kernel, config.white_mask_spread)
+    spread = spread_mask_by_weight(moving, made.kernel, config.white_mask_spread)
+    return np.bitwise_or(spread, mask, out=spread)
 
 
 def white_psf(psf: Psf, kernel: SpatialKernel, shape: tuple[int, int]) -> Psf:

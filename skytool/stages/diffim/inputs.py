@@ -13,6 +13,8 @@ from skytool.models.mask import Mask
 from skytool.stages.diffim.variance_scale import scaled_variance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from skytool.models.exposure import Exposure
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Scalar = TypeVar("Scalar", bound=np.generic)
 
+_STRIP_SIZE = 1 << 18  # pixels of which flags are made together
 _LEFT_OVER = ("DETECTED", "DETECTED_NEGATIVE")
 TEMPLATE_SUFFIX = "_TEMPLATE"
 
@@ -136,13 +139,14 @@ def prepare(
         If the variance of an exposure is of another order than its scatter.
     """
     science_mask, template_mask, kept = _masks(science, template, config)
+    unusable = _empty(template)
     science_empty = _empty(science)
     y, x = shift
     window = (
         slice(y - margin, y + science.shape[0] + margin),
         slice(x - margin, x + science.shape[1] + margin),
     )
-    template_empty = _cut(_empty(template), window, fill=True)
+    template_empty = _cut(unusable, window, fill=True)
     inside = (slice(margin, -margin or None),) * 2
     coverage = 1.0 - float(np.mean(science_empty | template_empty[inside]))
     if coverage < config.required_fraction:
@@ -162,21 +166,21 @@ def prepare(
         _prepared(
             _cut(template.image, window, fill=np.nan),
             _cut(template_variance, window, fill=np.nan),
-            _cut(
-                np.where(_empty(template), kept.array | no_data, kept.array), window, fill=outside
+            _flagged(
+                _cut(kept.array, window, fill=outside), _cut(unusable, window, fill=False), no_data
             ),
             template_empty,
             np.int32(0),
         ),
     ]
-    template_bits = _cut(template_mask.array, window, fill=np.int32(0))
-    template_bad = template_empty | ((template_bits & bad_bits) != 0)
+    template_bad = _cut(_any_of(template_mask, bad_bits), window, fill=False)
+    template_bad |= template_empty
     return Pair(
         science=filled[0],
         template=filled[1],
         margin=margin,
         bits=dict(bits),
-        science_bad=science_empty | ((science_mask.array & bad_bits) != 0),
+        science_bad=_any_of(science_mask, bad_bits) | science_empty,
         template_bad=template_bad,
         coverage=coverage,
         science_factor=science_factor,
@@ -192,13 +196,45 @@ def _empty(exposure: Exposure) -> Flags:
     IncompatibleError
         If no pixel has a variance.
     """
-    known = np.isfinite(exposure.variance) & (exposure.variance > 0.0)
-    if not known.any() and np.isfinite(exposure.image).any():
+    no_data = exposure.mask.bitmask(["NO_DATA"])
+    empty, some_known = np.empty(exposure.shape, np.bool_), False
+    for rows in _strips(exposure.shape):
+        variance = exposure.variance[rows]
+        known = np.isfinite(variance) & (variance > 0.0)
+        some_known = some_known or bool(known.any())
+        known &= np.isfinite(exposure.image[rows])
+        known &= (exposure.mask.array[rows] & no_data) == 0
+        np.logical_not(known, out=empty[rows])
+    if not some_known and np.isfinite(exposure.image).any():
         raise IncompatibleError(
             f"{exposure.name} has no variance.",
             hint="Give --variance, --weight, --error, --gain or --noise-from-sky.",
         )
-    return np.asarray(exposure.mask.any_of(["NO_DATA"]) | ~np.isfinite(exposure.image) | ~known)
+    return empty
+
+
+def _any_of(mask: Mask, bits: np.int32) -> Flags:
+    """Return which pixels have any of some bits."""
+    found = np.empty(mask.shape, np.bool_)
+    for rows in _strips(mask.shape):
+        np.not_equal(mask.array[rows] & bits, 0, out=found[rows])
+    return found
+
+
+def _flagged(mask: NDArray[np.int32], where: Flags, bit: np.int32) -> NDArray[np.int32]:
+    """Return a mask with a bit where it is wanted."""
+    if not bit or not where.any():
+        return mask
+    out = mask.copy()
+    for rows in _strips(mask.shape):
+        np.bitwise_or(out[rows], bit, out=out[rows], where=where[rows])
+    return out
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Return slices of rows that together are few enough for the cache."""
+    height = max(1, _STRIP_SIZE // shape[1])
+    return (slice(start, start + height) for start in range(0, shape[0], height))
 
 
 def _masks(science: Exposure, template: Exposure, config: DiffimConfig) -> tuple[Mask, Mask, Mask]:
@@ -206,11 +242,11 @@ def _masks(science: Exposure, template: Exposure, config: DiffimConfig) -> tuple
     original = template.mask
     renamed = [(name, f"{name}{TEMPLATE_SUFFIX}") for name in config.rename_planes]
     copied = [*renamed, ("FAKE", "INJECTED_TEMPLATE")]
-    kept = Mask(np.zeros_like(original.array), original.bits)
     wanted = [name for name in config.preserve_planes if name in original.bits]
+    set_bits = np.int32(np.bitwise_or.reduce(original.array, axis=None))
     kept = Mask(original.array & original.bitmask(wanted), original.bits)
     for name, new in copied:
-        if name in original.bits and np.any(original.any_of([name])):
+        if name in original.bits and set_bits & original.bitmask([name]):
             kept = kept.with_flagged(original.any_of([name]), new)
     own = science.mask
     cleared = own.bitmask(name for name in _LEFT_OVER if name in own.bits)
@@ -245,7 +281,7 @@ def _prepared(
 ) -> PreparedImage:
     """Return planes without holes; pixels that were holes get a bit."""
     if empty.any():
-        mask = np.where(empty, mask | bit, mask)
+        mask = _flagged(mask, empty, bit)
         image, variance = (
             np.asarray(fill_from_neighbors(plane, empty), np.float32) for plane in (image, variance)
         )
