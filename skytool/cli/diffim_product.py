@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skytool.stages.diffim.sources import SourceReport
 
 STAGE = "diffim"
+ROLES = ("science", "template")
 
 
 def product_fingerprint(task: DiffimTask) -> str:
@@ -56,7 +57,7 @@ def write_difference(task: DiffimTask, result: DiffimResult, searched: Exposure 
     OutputError
         If a file cannot be written.
     """
-    files, kernel = task.files, result.kernel.to_hdus()
+    files, kernel = task.files, [*result.kernel.to_hdus(), *_input_psfs(result)]
     _write(task, result, searched or result.difference, files.output, "DIFFERENCE", kernel)
     if files.matched is not None:
         _write(task, result, result.matched, files.matched, "EXPOSURE", [])
@@ -66,6 +67,19 @@ def write_difference(task: DiffimTask, result: DiffimResult, searched: Exposure 
         primary = _primary(task, result, result.difference, "KERNEL")
         hdus = [*kernel, *records(task)]
         write_hdus(files.kernel_out, hdus, primary=primary, overwrite=task.overwrite)
+
+
+def _input_psfs(result: DiffimResult) -> list[Any]:
+    """Return the PSFs of science image and template in the simplest form that they have."""
+    from skytool.models.keywords import set_card
+
+    hdus: list[Any] = []
+    for number, (role, psf) in enumerate(zip(ROLES, result.psfs, strict=True), 1):
+        parts = psf.everywhere().to_hdus(extname="PSFIN", extver=number)
+        for hdu in parts:
+            set_card(hdu.header, "ROLE", role, "whose PSF this is")
+        hdus += parts
+    return hdus
 
 
 def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> None:
@@ -91,7 +105,7 @@ def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> Non
 
 def records(task: DiffimTask) -> list[fits.BinTableHDU]:
     """Return the tables of inputs and settings."""
-    pair = (("science", task.science), ("template", task.template))
+    pair = zip(ROLES, (task.science, task.template), strict=True)
     rows = [_input_record(role, source) for role, source in pair]
     return [inputs_table(rows), config_table(task.settings)]
 
@@ -155,6 +169,12 @@ def _cards(result: DiffimResult) -> dict[str, Any]:
         "KSUM": (metrics["kernel_sum"], "sum of the kernel"),
         "NKSTARS": (metrics["kernel_stars"], "sources that the kernel was fitted to"),
         "TMPLFRAC": (metrics["template_coverage"], "covered part of the image"),
+        "FWHMSCI": (metrics["science_fwhm"], "[pixel] FWHM of the science image"),
+        "FWHMTMP": (metrics["template_fwhm"], "[pixel] FWHM of the template"),
+        "NINTERP": (metrics["n_interpolated"], "pixels that were filled"),
+        "MAGLIM": (metrics["difference_limit"], "[mag] five sigma, point source"),
+        "RESRATIO": (metrics["residual_ratio"], "light of stars that is left, mean"),
+        "RESSCAT": (metrics["residual_scatter"], "light of stars that is left, scatter"),
         "VFACSCI": (metrics["science_factor"], "factor on the variance of the science image"),
         "VFACTMP": (metrics["template_factor"], "factor on the variance of the template"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -187,10 +188,10 @@ def make_difference(task: DiffimTask) -> list[Product]:
         template = aligned(template, science)
     sources = None if task.files.catalog is None else _listed(task, science)
     result = subtract(science, template, task.config, sources=sources, kernel=kernel)
-    metrics = dict(result.metrics)
     report = _report(task, (science, template), result, sources)
+    metrics = {**result.metrics, **_unknown(task, result)}
     if report is not None:
-        metrics |= report.metrics
+        metrics |= {**report.metrics, **_empty(result, report)}
         if task.source.check:
             metrics |= _checked(task, science, template, result, report)
     write_difference(task, result, None if report is None else report.difference)
@@ -224,6 +225,25 @@ def _report(
         score=score,
         science=science,
         template=template,
+    )
+
+
+def _unknown(task: DiffimTask, result: DiffimResult) -> dict[str, float | None]:
+    """Return the numbers that not every run has."""
+    fwhm = math.sqrt(2.0) * result.metrics["science_fwhm"] if task.files.preconvolve else None
+    return {"preconvolved_fwhm": fwhm, "empty_ratio": None, "empty_scatter": None}
+
+
+def _empty(result: DiffimResult, report: SourceReport) -> dict[str, float]:
+    """Return how the difference compares with the science image at empty places."""
+    from skytool.stages.diffim.residuals import empty_ratios
+
+    places = report.catalogue.of_sky(sky=True).columns
+    return empty_ratios(
+        report.difference.image,
+        result.parts[0].image,
+        (places["Y"].astype(float), places["X"].astype(float)),
+        fwhm=result.metrics["science_fwhm"],
     )
 
 

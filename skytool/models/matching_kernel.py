@@ -29,6 +29,9 @@ KERNEL_FORMAT = 1
 EXTENSIONS = ("KERNEL", "KBASIS", "KCOEFF", "KBACK", "KSTARS")
 """Names of the extensions of a stored kernel."""
 
+TERMS = "KTERM"
+"""Name of the extension with the kernel of every term: those of basis and coefficients again."""
+
 NOISE = "KNOISE"
 """Name of the extension with the correlation of noise that was found, if there is one."""
 
@@ -199,12 +202,17 @@ class MatchingKernel:
         return float(rows @ kernel.sum(axis=1) / total), float(columns @ kernel.sum(axis=0) / total)
 
     def to_hdus(self) -> list[Hdu]:
-        """Return the extensions: kernel in the middle, basis, coefficients, background, stars."""
+        """Return the extensions: kernel in the middle, basis, coefficients, background, stars.
+
+        Element ``[p, q]`` of ``KTERM`` is the kernel that ``T_p(y') T_q(x')`` multiplies, the sum
+        of the basis with its coefficients.
+        """
         y, x = self.middle
-        images = (self.kernel.at(y=y, x=x), self.basis, self.coefficients, self.background)
+        kernel = self.kernel
+        images = (kernel.at(y=y, x=x), self.basis, self.coefficients, self.background)
         hdus = [
             fits.ImageHDU(np.asarray(data, np.float64), name=name)
-            for data, name in zip(images, EXTENSIONS, strict=False)
+            for data, name in zip((*images, kernel.images), (*EXTENSIONS[:4], TERMS), strict=True)
         ]
         for hdu in hdus:
             set_card(hdu.header, "SKYMVER", KERNEL_FORMAT)

@@ -69,7 +69,7 @@ def test_score_is_image_over_root_of_variance(made):
         snr = hdus["SNR"].data
         expected = hdus["IMAGE"].data / np.sqrt(hdus["VARIANCE"].data)
         assert hdus["SNR"].header["CRVAL1"] == hdus["IMAGE"].header["CRVAL1"]
-        factor = hdus[0].header["scoreFluxFactor"]
+        factor = hdus[0].header["score_flux_factor"]
         score = hdus["IMAGE"].data
 
     known = np.isfinite(snr)
@@ -100,12 +100,12 @@ def test_report_has_metrics_and_the_check(made):
     _, rows = made
     metrics = rows[0]["metrics"]
 
-    assert metrics["nSources"] >= 9
-    assert metrics["n_skySources"] == 20
-    assert abs(metrics["checkFluxBias"]) < 0.01
-    error = metrics["checkPullStdevError"]
-    assert metrics["checkPullStdev"] == pytest.approx(1.0, abs=4 * error + 0.03)
-    assert metrics["checkFound10to20"] == 1.0
+    assert metrics["n_sources"] >= 9
+    assert metrics["n_sky_sources"] == 20
+    assert abs(metrics["check_flux_bias"]) < 0.01
+    error = metrics["check_pull_std_error"]
+    assert metrics["check_pull_std"] == pytest.approx(1.0, abs=4 * error + 0.03)
+    assert metrics["check_found_10_to_20"] == 1.0
     assert all(np.isfinite(value) for value in metrics.values() if isinstance(value, float))
 
 
@@ -142,7 +142,7 @@ def test_preconvolved_score_finds_the_same(files, tmp_path):
     assert inside.sum() >= 3
     assert distance.min(axis=0).max() < 1.0
     np.testing.assert_array_equal(found["NEGATIVE"][distance.argmin(axis=0)], flux[inside] < 0)
-    assert header["scoreSkyStdev"] == pytest.approx(1.0, abs=0.12)
+    assert header["score_sky_std"] == pytest.approx(1.0, abs=0.12)
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def test_nothing_but_noise_gives_an_empty_catalogue(rng, fails):
     report = find_sources(made, config)
 
     assert len(report.catalogue) == 0
-    assert report.metrics["nSources"] == 0
-    assert report.metrics["scoreSkyStdev"] == pytest.approx(1.0, abs=0.05)
+    assert report.metrics["n_sources"] == 0
+    assert report.metrics["score_sky_std"] == pytest.approx(1.0, abs=0.05)
     assert len(report.catalogue.to_hdu().data) == 0
 
 
@@ -140,7 +140,7 @@ def test_constant_image_has_no_sources(level, config):
 
     assert len(report.catalogue) == 0
     assert np.nanmax(np.abs(report.snr)) < 1e-3
-    assert report.metrics["scoreNoiseScale"] == 1.0
+    assert report.metrics["score_noise_scale"] == 1.0
     np.testing.assert_allclose(report.difference.image, 0.0, atol=1e-4)
 
 
@@ -222,7 +222,10 @@ def test_sources_on_bad_planes_are_left_out_and_counted(rng, plane, rule):
     report = find_sources(exposure(image, mask=mask), config)
 
     assert len(report.catalogue) == y.size - 1
-    counts = report.metrics["nRejectedBadMaskPlanes"], report.metrics["nRemovedBadFlaggedSources"]
+    counts = (
+        report.metrics["n_rejected_bad_mask_planes"],
+        report.metrics["n_removed_bad_flagged_sources"],
+    )
     assert counts == ((1, 0) if rule == "peak" else (0, 1))
 
 
@@ -255,8 +258,8 @@ def test_shifted_stars_are_one_dipole_each(rng):
     assert len(report.catalogue) == y.size
     assert found["DIPOLE"].all()
     assert not found["NEGATIVE"].any()
-    assert report.metrics["nMergedDiaSources"] == y.size
-    assert report.metrics["nUnmergedDiaSources"] == 2 * y.size
+    assert report.metrics["n_merged_dia_sources"] == y.size
+    assert report.metrics["n_unmerged_dia_sources"] == 2 * y.size
     np.testing.assert_allclose(found["DIPSEP"], 1.0, atol=0.1)
     np.testing.assert_allclose(np.abs(found["DIPANGLE"]), np.pi, atol=0.1)
     at = matched(found, y, x + 0.5)
@@ -320,8 +323,8 @@ def test_empty_places_scatter_by_their_errors(rng):
 
     assert len(sky["ID"]) == 60
     assert pull.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * 60))
-    assert report.metrics["n_skySources"] == 60
-    assert report.metrics["skySourcePullStdev"] == pytest.approx(pull.std(ddof=1))
+    assert report.metrics["n_sky_sources"] == 60
+    assert report.metrics["sky_source_pull_std"] == pytest.approx(pull.std(ddof=1))
     assert report.catalogue.columns["ID"].tolist() == list(range(1, len(report.catalogue) + 1))
 
 
@@ -346,19 +349,19 @@ def test_metrics_tell_correlated_noise(rng):
     mixed = (white + 0.6 * np.roll(white, 1, axis=1)) / np.sqrt(1.36)
     reports = [find_sources(exposure(image), SourcesConfig()) for image in (white, mixed)]
     (x_white, y_white), (x_mixed, y_mixed) = (
-        [report.metrics[f"autocorrelation{axis}1"] for axis in "XY"] for report in reports
+        [report.metrics[f"autocorrelation_{axis}1"] for axis in "xy"] for report in reports
     )
 
     limit = 5 / np.sqrt(16 * 128**2)
     assert max(abs(x_white), abs(y_white), abs(y_mixed)) < limit
     assert x_mixed == pytest.approx(0.6 / 1.36, abs=limit)
-    assert reports[0].metrics["differenceSkyStdev"] == pytest.approx(1.0, abs=0.01)
-    assert reports[0].metrics["scoreNoiseScale"] == 1.0
+    assert reports[0].metrics["difference_sky_std"] == pytest.approx(1.0, abs=0.01)
+    assert reports[0].metrics["score_noise_scale"] == 1.0
     # sums of correlated pixels scatter by sqrt(1 + 2 * 0.44) at most
-    assert 1.15 < reports[1].metrics["scoreNoiseScale"] < 1.38
-    assert reports[1].metrics["scoreSkyStdev"] == pytest.approx(1.0, abs=0.02)
+    assert 1.15 < reports[1].metrics["score_noise_scale"] < 1.38
+    assert reports[1].metrics["score_sky_std"] == pytest.approx(1.0, abs=0.02)
     unscaled = find_sources(exposure(mixed), SourcesConfig(scale_score=False))
-    assert unscaled.metrics["scoreSkyStdev"] > 1.15
+    assert unscaled.metrics["score_sky_std"] > 1.15
 
 
 def test_errors_follow_a_variance_that_is_wrong(rng):
@@ -368,7 +371,7 @@ def test_errors_follow_a_variance_that_is_wrong(rng):
     at = matched(columns, y, x)
     pull = ((columns["FLUX"] - flux[at]) / columns["FLUXERR"])[at >= 0]
 
-    assert found.metrics["scoreNoiseScale"] == pytest.approx(1.5, rel=0.05)
+    assert found.metrics["score_noise_scale"] == pytest.approx(1.5, rel=0.05)
     assert pull.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * y.size) + 0.05)
 
 
@@ -381,15 +384,15 @@ def test_check_of_an_ideal_difference_reports_nothing_wrong(rng):
         made, made, report, lambda science: science, config, CheckConfig(n_sources=120)
     )
 
-    assert numbers["checkSources"] == 120
-    assert abs(numbers["checkFluxBias"]) < 1e-4
-    assert numbers["checkFluxScatter"] < 1e-4
-    assert abs(numbers["checkPullMean"]) < 4 / np.sqrt(120)
-    assert numbers["checkPullStdev"] == pytest.approx(1.0, abs=4 * numbers["checkPullStdevError"])
-    assert numbers["checkFound10to20"] == 1.0
-    assert numbers["checkFound3.5to5"] < 0.7
-    expected = numbers["checkPeaksExpected3.5"]
-    assert abs(numbers["checkPeaksPositive3.5"] - expected) < 4 * np.sqrt(expected)
+    assert numbers["check_sources"] == 120
+    assert abs(numbers["check_flux_bias"]) < 1e-4
+    assert numbers["check_flux_scatter"] < 1e-4
+    assert abs(numbers["check_pull_mean"]) < 4 / np.sqrt(120)
+    assert numbers["check_pull_std"] == pytest.approx(1.0, abs=4 * numbers["check_pull_std_error"])
+    assert numbers["check_found_10_to_20"] == 1.0
+    assert numbers["check_found_3_5_to_5"] < 0.7
+    expected = numbers["check_peaks_expected_3_5"]
+    assert abs(numbers["check_peaks_positive_3_5"] - expected) < 4 * np.sqrt(expected)
 
 
 def test_check_sees_lost_flux_and_a_variance_that_is_wrong(rng):
@@ -403,9 +406,9 @@ def test_check_sees_lost_flux_and_a_variance_that_is_wrong(rng):
 
     numbers = check_difference(made, made, report, dim, config, CheckConfig(n_sources=120))
 
-    assert numbers["checkFluxBias"] == pytest.approx(-0.1, abs=1e-3)
-    assert numbers["checkPullStdev"] > 1.3
-    assert numbers["checkPeaksPositive4"] > 5 * numbers["checkPeaksExpected4"]
+    assert numbers["check_flux_bias"] == pytest.approx(-0.1, abs=1e-3)
+    assert numbers["check_pull_std"] > 1.3
+    assert numbers["check_peaks_positive_4"] > 5 * numbers["check_peaks_expected_4"]
 
 
 def test_check_without_room_or_psf_is_refused(rng):

@@ -119,7 +119,7 @@ def check_difference(
     injected = _chosen(report, free, psf, config, check)
     after = subtract(_with_sources(science, injected))
     change = after.image - difference.image
-    numbers: Numbers = {"checkSources": injected.y.size}
+    numbers: Numbers = {"check_sources": injected.y.size}
     numbers |= _paired(change, difference, injected, psf, config)
     level = difference.image - report.difference.image
     numbers |= _in_noise(after, level, injected, psf, config)
@@ -204,7 +204,7 @@ def _paired(
     if not ratio.size:
         return {}
     scatter = float(ratio.std(ddof=1)) if ratio.size > 1 else 0.0
-    return {"checkFluxBias": float(ratio.mean()) - 1.0, "checkFluxScatter": scatter}
+    return {"check_flux_bias": float(ratio.mean()) - 1.0, "check_flux_scatter": scatter}
 
 
 def _in_noise(
@@ -217,9 +217,9 @@ def _in_noise(
     numbers: Numbers = {}
     if pull.size > 1:
         numbers |= {
-            "checkPullMean": float(pull.mean()),
-            "checkPullStdev": float(pull.std(ddof=1)),
-            "checkPullStdevError": float(1.0 / np.sqrt(2.0 * (pull.size - 1))),
+            "check_pull_mean": float(pull.mean()),
+            "check_pull_std": float(pull.std(ddof=1)),
+            "check_pull_std_error": float(1.0 / np.sqrt(2.0 * (pull.size - 1))),
         }
     score = matched_filter(pixels.image, pixels.variance, ~pixels.good, psf)
     detections = detect(score.snr, threshold=config.threshold)
@@ -228,9 +228,9 @@ def _in_noise(
     for low, high in pairwise(_BINS):
         inside = (injected.snr >= low) & (injected.snr < high)
         if inside.any():
-            name = f"{low:g}to{high:g}"
-            numbers[f"checkFound{name}"] = float(seen[inside].mean())
-            numbers[f"checkIdeal{name}"] = float(ideal[inside].mean())
+            name = f"{low:g}_to_{high:g}".replace(".", "_")
+            numbers[f"check_found_{name}"] = float(seen[inside].mean())
+            numbers[f"check_ideal_{name}"] = float(ideal[inside].mean())
     return numbers
 
 
@@ -259,8 +259,9 @@ def _noise_peaks(snr: Plane, free: Flags, psf: SourcePsf) -> Numbers:
     numbers: Numbers = {}
     for level in _LEVELS:
         expected = n_free * noise_peaks(psf.sigma, level)
-        for name, sign in (("Positive", False), ("Negative", True)):
+        at = f"{level:g}".replace(".", "_")
+        for name, sign in (("positive", False), ("negative", True)):
             count = int(np.count_nonzero((found.significance > level) & (found.negative == sign)))
-            numbers[f"checkPeaks{name}{level:g}"] = count
-        numbers[f"checkPeaksExpected{level:g}"] = expected
+            numbers[f"check_peaks_{name}_{at}"] = count
+        numbers[f"check_peaks_expected_{at}"] = expected
     return numbers

@@ -40,22 +40,59 @@ def residual_ratios(
     -------
     dict
         ``residual_ratio`` and ``residual_scatter`` of ``|mean |D| - sky| / mean |S|`` over the
-        pixels within one width; the sky is the median of ``|D|``. NaN without stars.
+        pixels within one width; the sky is the median of ``|D|``. ``difference_ratio`` and
+        ``difference_scatter`` are the same of ``mean |D| / mean |S|``. NaN without stars.
     """
+    ratios = _ratios(difference, science, stars.y[stars.used], stars.x[stars.used], fwhm=fwhm)
+    return {**_moments("residual", ratios[0]), **_moments("difference", ratios[1])}
+
+
+def empty_ratios(
+    difference: NDArray[np.float32],
+    science: NDArray[np.float32],
+    places: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
+    fwhm: float,
+) -> dict[str, float]:
+    """Return what `residual_ratios` calls the ratio of the difference, of empty places ``(y, x)``.
+
+    Returns
+    -------
+    dict
+        ``empty_ratio`` and ``empty_scatter``; NaN without places.
+    """
+    y, x = places
+    return _moments("empty", _ratios(difference, science, y, x, fwhm=fwhm)[1])
+
+
+def _ratios(
+    difference: NDArray[np.float32],
+    science: NDArray[np.float32],
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    *,
+    fwhm: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ratios of the difference to the science image at places, less the sky and not."""
+    if not y.size:
+        return np.empty(0), np.empty(0)
     half = max(round(fwhm), 1)
     at = np.arange(-half, half + 1)
     disc = np.add.outer(at**2, at**2) <= half**2
-    y, x = (np.floor(place[stars.used] + 0.5).astype(np.intp) for place in (stars.y, stars.x))
-    if not y.size:
-        return {"residual_ratio": math.nan, "residual_scatter": math.nan}
+    rows, columns = (np.floor(place + 0.5).astype(np.intp) for place in (y, x))
     every = np.abs(difference.ravel()[:: max(1, difference.size // _SAMPLED)])
     sky = float(np.nanmedian(every))
-    left = np.abs(cut_stamps(difference, y, x, half, fill=np.nan)[:, disc])
-    light = cut_stamps(science, y, x, half, fill=np.nan)[:, disc]
-    around = cut_stamps(science, y, x, math.ceil(_SKY_REACH * fwhm), fill=np.nan)
+    left = np.abs(cut_stamps(difference, rows, columns, half, fill=np.nan)[:, disc])
+    light = cut_stamps(science, rows, columns, half, fill=np.nan)[:, disc]
+    around = cut_stamps(science, rows, columns, math.ceil(_SKY_REACH * fwhm), fill=np.nan)
     level = np.nanmedian(around, axis=(1, 2))
-    ratio = np.abs(np.nanmean(left, axis=1) - sky) / np.nanmean(
-        np.abs(light - level[:, None]), axis=1
-    )
+    mean = np.nanmean(left, axis=1)
+    light = np.nanmean(np.abs(light - level[:, None]), axis=1)
+    return np.abs(mean - sky) / light, mean / light
+
+
+def _moments(name: str, ratio: NDArray[np.float64]) -> dict[str, float]:
+    """Return mean and standard deviation of what is finite, by name."""
     ratio = ratio[np.isfinite(ratio)]
-    return {"residual_ratio": float(ratio.mean()), "residual_scatter": float(ratio.std())}
+    mean, scatter = (ratio.mean(), ratio.std()) if ratio.size else (math.nan, math.nan)
+    return {f"{name}_ratio": float(mean), f"{name}_scatter": float(scatter)}

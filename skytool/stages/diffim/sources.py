@@ -156,10 +156,10 @@ def find_sources(
         )
     occupied = found.positive | found.negative_mask | images.bad
     searched = Searched(snr, images.psf.sigma, config.threshold)
-    metrics: dict[str, float | int] = {"scoreNoiseScale": images.noise_scale}
+    metrics: dict[str, float | int] = {"score_noise_scale": images.noise_scale}
     if score is None and config.filter == "psf":
         # the score at the place of a source of flux one, in the middle of the image
-        metrics["scoreFluxFactor"] = float(np.square(images.psf.middle).sum())
+        metrics["score_flux_factor"] = float(np.square(images.psf.middle).sum())
     metrics |= {
         **noise_metrics(images.difference, occupied, searched),
         **mask_metrics(mask, images.bad, found),
@@ -272,10 +272,10 @@ def _catalogue(
     ordered = {name: values[name][~removed] for name in COLUMNS if name in values}
     ordered = {"ID": np.arange(1, int(np.count_nonzero(~removed)) + 1), **ordered}
     counts = {
-        "nUnmergedDiaSources": found.n_unmerged,
-        "nMergedDiaSources": len(found),
-        "nRejectedBadMaskPlanes": int(np.count_nonzero(rejected)),
-        "nRemovedBadFlaggedSources": n_removed,
+        "n_unmerged_dia_sources": found.n_unmerged,
+        "n_merged_dia_sources": len(found),
+        "n_rejected_bad_mask_planes": int(np.count_nonzero(rejected)),
+        "n_removed_bad_flagged_sources": n_removed,
     }
     unit = images.difference.unit
     return SourceCatalogue(ordered, unit, dict(mask.bits)), counts

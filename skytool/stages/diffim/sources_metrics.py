@@ -109,13 +109,13 @@ def noise_metrics(difference: Exposure, bad: Flags, searched: Searched) -> Metri
     for name, values in (("difference", pull), ("score", snr[np.isfinite(snr)])):
         if values.size:
             statistics = sample_statistics(values)
-            metrics[f"{name}SkyStdev"] = float(statistics.robust_std)
-            metrics[f"{name}SkyMean"] = float(statistics.clip_mean)
+            metrics[f"{name}_sky_std"] = float(statistics.robust_std)
+            metrics[f"{name}_sky_mean"] = float(statistics.clip_mean)
     metrics |= _correlations(difference, free)
     n_searched = int(np.count_nonzero(np.isfinite(searched.snr)))
-    metrics["nSearchedPixels"] = n_searched
+    metrics["n_searched_pixels"] = n_searched
     rate = noise_peaks(searched.sigma, searched.threshold)
-    metrics["nExpectedNoiseSources"] = 2.0 * rate * n_searched
+    metrics["n_expected_noise_sources"] = 2.0 * rate * n_searched
     return metrics
 
 
@@ -140,11 +140,11 @@ def _correlations(difference: Exposure, free: Flags) -> Metrics:
         return {}
     middle = mean_correlation(parts).correlation
     return {
-        f"autocorrelation{axis}{lag}": float(
-            middle[_LAGS + (lag if axis == "Y" else 0), _LAGS + (lag if axis == "X" else 0)]
+        f"autocorrelation_{axis}{lag}": float(
+            middle[_LAGS + (lag if axis == "y" else 0), _LAGS + (lag if axis == "x" else 0)]
         )
         for lag in range(1, _LAGS + 1)
-        for axis in "XY"
+        for axis in "xy"
     }
 
 
@@ -161,15 +161,15 @@ def _sample_blocks(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
 def mask_metrics(mask: Mask, bad: Flags, detections: Detections) -> Metrics:
     """Return how many pixels are good, bad and detected, and the part that every plane has."""
     metrics: Metrics = {
-        "nBadPixels": int(np.count_nonzero(bad)),
-        "nGoodPixels": int(bad.size - np.count_nonzero(bad)),
+        "n_bad_pixels": int(np.count_nonzero(bad)),
+        "n_good_pixels": int(bad.size - np.count_nonzero(bad)),
     }
     for name, plane in (
-        ("Positive", detections.positive),
-        ("Negative", detections.negative_mask),
+        ("positive", detections.positive),
+        ("negative", detections.negative_mask),
     ):
-        metrics[f"nPixelsDetected{name}"] = int(np.count_nonzero(plane))
-        metrics[f"nBadPixelsDetected{name}"] = int(np.count_nonzero(plane & bad))
+        metrics[f"n_pixels_detected_{name}"] = int(np.count_nonzero(plane))
+        metrics[f"n_bad_pixels_detected_{name}"] = int(np.count_nonzero(plane & bad))
     present = int(np.bitwise_or.reduce(mask.array, axis=None))
     for name, bit in sorted(mask.bits.items(), key=lambda item: item[1]):
         if present >> bit & 1:
@@ -189,12 +189,12 @@ def catalogue_metrics(catalogue: SourceCatalogue, counts: dict[str, int]) -> Met
         Number of footprints before and after merging, and of those left out by each rule.
     """
     found, sky = (catalogue.of_sky(sky=sky) for sky in (False, True))
-    metrics: Metrics = {**counts, "nSources": len(found), "n_skySources": len(sky)}
-    metrics["nNegativeSources"] = int(np.count_nonzero(found.columns["NEGATIVE"]))
-    metrics["nDipoles"] = int(np.count_nonzero(found.columns.get("DIPOLE", 0)))
+    metrics: Metrics = {**counts, "n_sources": len(found), "n_sky_sources": len(sky)}
+    metrics["n_negative_sources"] = int(np.count_nonzero(found.columns["NEGATIVE"]))
+    metrics["n_dipoles"] = int(np.count_nonzero(found.columns.get("DIPOLE", 0)))
     flux, error = (np.asarray(sky.columns[name], np.float64) for name in ("FLUX", "FLUXERR"))
     pull = (flux / error)[np.isfinite(flux) & (error > 0.0)]
     if pull.size > 1:
-        metrics["skySourcePullMean"] = float(pull.mean())
-        metrics["skySourcePullStdev"] = float(pull.std(ddof=1))
+        metrics["sky_source_pull_mean"] = float(pull.mean())
+        metrics["sky_source_pull_std"] = float(pull.std(ddof=1))
     return metrics

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
+from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.models.mask import Mask
 from skytool.stages.diffim.differencing import (
     Planes,
@@ -24,6 +23,12 @@ from skytool.stages.diffim.differencing import (
 from skytool.stages.diffim.grids import check_bands, grid_shift
 from skytool.stages.diffim.inputs import prepare
 from skytool.stages.diffim.matching import PsfSizes, kernel_shape, match, psf_size
+from skytool.stages.diffim.metrics import (
+    count_filled,
+    depth_metrics,
+    kernel_metrics,
+    scale_metrics,
+)
 from skytool.stages.diffim.residuals import residual_ratios
 from skytool.stages.diffim.variance_scale import difference_factor
 
@@ -38,8 +43,6 @@ if TYPE_CHECKING:
     from skytool.stages.diffim.differencing import Subtracted
     from skytool.stages.diffim.inputs import Pair
     from skytool.stages.diffim.kernel_stars import SourceList
-
-_LARGE_OFFSET = 0.05  # of flux scales [mag]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +63,8 @@ class DiffimResult:
         The images as they were subtracted.
     psf : Psf
         PSF of the image that was not convolved.
+    psfs : (Psf, Psf)
+        PSFs of science image and template, in pixels of the science image.
     bits : mapping of str to int
         Mask planes.
     """
@@ -70,6 +75,7 @@ class DiffimResult:
     science: Exposure
     subtracted: Subtracted
     psf: Psf
+    psfs: tuple[Psf, Psf]
     bits: dict[str, int]
 
     @cached_property
@@ -149,7 +155,7 @@ def subtract(
     """
     plan = _Plan.of(science, template, config, kernel)
     pair = prepare(science, template, plan.shift, plan.margin, config)
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = {"basis_mode": None, "kernel_chi2": None}
     is_stored = kernel is not None
     fit_background = not is_stored and config.fit.background == "sky"
     if kernel is None:
@@ -242,13 +248,14 @@ def _result(
     """Return planes with their PSF, and the numbers."""
     planes = found.difference if white is None else white.planes
     planes, factor = _rescaled(planes, found, pair, config)
-    own, shift = (template, plan.shift) if plan.convolved == "SCIENCE" else (science, (0, 0))
-    assert own.psf is not None  # noqa: S101  its width was measured
-    psf = plain = own.psf.shifted(-shift[0], -shift[1])
+    assert science.psf is not None  # noqa: S101  its width was measured
+    assert template.psf is not None  # noqa: S101  its width was measured
+    psfs = science.psf, template.psf.shifted(-plan.shift[0], -plan.shift[1])
+    psf = plain = psfs[1 if plan.convolved == "SCIENCE" else 0]
     if white is not None:
         psf = white_psf(psf, white.whitening.kernel, science.shape)
     kernel, sizes = found.kernel, plan.sizes
-    metrics |= _kernel_metrics(kernel) | _scale_metrics(kernel, science, template)
+    metrics |= kernel_metrics(kernel) | scale_metrics(kernel, science, template)
     metrics |= {
         "template_coverage": pair.coverage,
         "science_fwhm": sizes.science,
@@ -256,7 +263,9 @@ def _result(
         "noise_factor": float(np.sqrt(factor)),
         "science_factor": pair.science_factor * factor,
         "template_factor": pair.template_factor * factor,
+        "n_interpolated": count_filled(pair),
     }
+    metrics |= depth_metrics(kernel, (science, template), psfs, factor)
     image = science.image
     if kernel.convolved == "SCIENCE":
         image = found.matched_image * np.float32(1.0 / found.scale)
@@ -269,46 +278,9 @@ def _result(
         science=science,
         subtracted=found,
         psf=plain,
+        psfs=psfs,
         bits=pair.bits,
     )
-
-
-def _kernel_metrics(kernel: MatchingKernel) -> dict[str, Any]:
-    """Return the numbers of a kernel."""
-    shift = kernel.shift
-    return {
-        "kernel_sum": kernel.sum,
-        "kernel_shift_y": shift[0],
-        "kernel_shift_x": shift[1],
-        "kernel_stars": int(np.count_nonzero(kernel.stars.used)),
-        "kernel_order": kernel.kernel_order,
-        "kernel_rejected": kernel.stars.counts(),
-        "kernel_condition": kernel.condition,
-        "background_order": kernel.background_order,
-        "convolved": kernel.convolved.lower(),
-    }
-
-
-def _scale_metrics(
-    kernel: MatchingKernel, science: Exposure, template: Exposure
-) -> dict[str, float]:
-    """Return by how much the sum of the kernel and the calibrations disagree, if both have one."""
-    if science.calibration is None or template.calibration is None:
-        return {}
-    expected = template.calibration.scale / science.calibration.scale
-    if kernel.convolved == "SCIENCE":
-        expected = 1.0 / expected
-    if not (kernel.sum > 0.0 and expected > 0.0):
-        return {}
-    offset = float(2.5 * np.log10(kernel.sum / expected))
-    if abs(offset) > _LARGE_OFFSET:
-        warnings.warn(
-            f"the kernel has the sum {kernel.sum:.4g}, and by the zero points of {science.name} and "
-            f"{template.name} it should have {expected:.4g}: {1000 * offset:.0f} mmag off.",
-            SkytoolWarning,
-            stacklevel=2,
-        )
-    return {"scale_offset_mmag": 1000.0 * offset}
 
 
 def _convolved(config: DiffimConfig, sizes: PsfSizes) -> str:
@@ -355,7 +327,8 @@ def _rescaled(
         image = np.asarray(image - level, np.float32)
     bad = pair.science_bad | pair.template_bad[inner_part(pair.margin)] | (planes.mask != 0)
     factor = difference_factor(image, planes.variance, bad, config)
-    return replace(planes, variance=planes.variance * np.float32(factor)), factor
+    np.multiply(planes.variance, np.float32(factor), out=planes.variance)  # theirs alone
+    return planes, factor
 
 
 def noise_correlation(exposure: Exposure) -> NDArray[np.float64] | None:
