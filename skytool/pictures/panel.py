@@ -162,6 +162,8 @@ def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
     mask = exposure.mask if on_sky else None
     legend = [] if mask is None else legend_of(mask, _planes(mask, view))
     title, subtitle = _titles(exposure, name)
+    if not on_sky and name not in {"PSF", "KERNELS"}:
+        subtitle = f"{image.shape[1]} × {image.shape[0]} values"
     return Panel(
         image=image,
         view=view,

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from skytool.errors import IncompatibleError
 from skytool.models.mask import Mask
@@ -113,6 +114,13 @@ def test_units_origins_and_titles_are_those_of_the_exposure(made):
     assert panel.title == "rich.fits  VARIANCE  visit 12  detector 3  r"
     assert panel.subtitle.startswith("30 s   10:00:2")
     assert panel.subtitle.endswith("0.25″/pixel   70 × 90 pixels")
+
+
+def test_values_of_cells_are_not_called_pixels(made):
+    cells = fits.ImageHDU(np.zeros((5, 7), np.float32), name="MATCHDIF")
+    panel = panel_of(made.with_values(extensions=(cells,)), View(extension="MATCHDIF"))
+
+    assert panel.subtitle == "7 × 5 values"
 
 
 def test_planes_on_sources_are_drawn_only_if_asked_for(made):
