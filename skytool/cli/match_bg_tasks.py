@@ -284,9 +284,10 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return the numbers of a match for the report."""
     before = fit.offset_before
+    named = task.visit if task.is_reference else (task.reference or task.visit)
     return {
         "is_reference": task.is_reference,
-        "reference": task.reference.name if task.reference is not None else task.visit.name,
+        "reference": named.name,
         "fit_rms": fit.fit_rms,
         "matched_mse": quality.matched_mse,
         "diff_im_var": quality.diff_variance,

@@ -289,6 +289,7 @@ def test_all_pairs_are_solved_for_together(folder, rng):
         assert np.abs(added - (plane_of(0) - plane_of(k)))[seen].max() < 0.5
         assert row["metrics"]["group"] == 0
         assert row["metrics"]["anchor"] == "a.fits"
+    assert fits.getval("out/a.fits", "BKGREF") == "a.fits"  # not what it is compared with
 
 
 @pytest.mark.parametrize("gauge", ["reference", "mean", "lowest"])
