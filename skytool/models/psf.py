@@ -78,6 +78,8 @@ def psf_from_hdus(
             return _basis(data, hdu.header, beside["COEFF"], where)
         if kind == "GRID" or (kind is None and data.ndim == 3):
             return _grid(data, hdu.header, beside["GRID"] or beside["POS"], where)
+        if kind is None:
+            _check_star(data)
         if kind in {None, "CONSTANT"}:
             return ConstantPsf.from_image(data)
     except InputError as error:
@@ -125,6 +127,28 @@ def _grid(
     y, x = (np.asarray(columns[key], dtype=np.float64) for key in ("Y", "X"))
     samples = header.get("PSFSAMPY", 1), header.get("PSFSAMPX", 1)
     return GridPsf(data, y, x, samples)
+
+
+def _check_star(image: NDArray[np.float64]) -> None:
+    """Refuse an image that nothing but its place calls a PSF, and that shows no star.
+
+    Raises
+    ------
+    InputError
+        If most of its light is a background that goes on to the edges, or it is brightest outside
+        of the middle half.
+    """
+    finite = np.where(np.isfinite(image), image, 0.0)
+    if finite.ndim != 2 or min(finite.shape) < 5 or not finite.sum() > 0.0:
+        return  # which is refused for itself
+    edge = np.concatenate([finite[0], finite[-1], finite[1:-1, 0], finite[1:-1, -1]])
+    brightest = np.unravel_index(np.argmax(finite), finite.shape)
+    off = max(abs(at - (n - 1) / 2) / n for at, n in zip(brightest, finite.shape, strict=True))
+    if np.mean(edge) * finite.size > 0.5 * finite.sum() or off > 0.25:
+        raise InputError(
+            "this is no image of a star in its middle, without background.",
+            hint="Give the image of a PSF, or measure one: skytool psf.",
+        )
 
 
 def _named(hdus: list[Hdu], extname: str, extver: int) -> Hdu | None:

@@ -343,6 +343,18 @@ def test_a_foreign_image_and_a_foreign_stack_are_read():
         psf_from_hdus([stack], name="b.fits")
 
 
+@pytest.mark.parametrize("what", ["sky", "star in a corner"])
+def test_a_foreign_image_of_something_else_is_no_psf(what, rng):
+    image = rng.normal(1200.0, 20.0, (61, 91))
+    if what == "sky":
+        image[28:33, 43:48] += 6e4
+    else:
+        image = image - 1200.0 + np.pad(1e5 * star(3.0), ((0, 40), (0, 70)))[:61, :91]
+
+    with pytest.raises(InputError, match=r"psf\.fits.*no image of a star in its middle"):
+        psf_from_hdus([fits.PrimaryHDU(image)], name="psf.fits")
+
+
 def test_two_psfs_are_told_apart_by_version():
     hdus = fits.HDUList([fits.PrimaryHDU()])
     for version, fwhm in ((1, 3.0), (2, 5.0)):
