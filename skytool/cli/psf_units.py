@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from skytool.cli.convert_units import kind_of
 from skytool.cli.skyframe_inputs import (
@@ -88,6 +89,7 @@ def psf_units(
     from skytool.models.provenance import SettingRecord
 
     config = psf_config(settings)
+    _refuse_without_effect(given=psf_from is not None)
     failures: list[Unit[Any]] = []
     members: list[Member] = []
     for name in inputs:
@@ -161,6 +163,29 @@ def psf_config(settings: dict[str, Any]) -> PsfConfig:
         )
     except ValueError as error:
         raise click.UsageError(f"{error}.", ctx) from error
+
+
+_OF_MEASURING = ("method", "grid", "oversampling", "min_stars", "reserve_fraction")
+
+
+def _refuse_without_effect(*, given: bool) -> None:
+    """Refuse options on the command line that others leave nothing to do."""
+    ctx = click.get_current_context()
+    names = {
+        param.name
+        for param in ctx.command.params
+        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    }
+    for name in _OF_MEASURING:
+        if given and name in names:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} is for measuring a PSF, and --psf-from gives one.", ctx
+            )
+    if {"spatial_order", "max_spatial_order"} <= names:
+        raise click.UsageError(
+            "--spatial-order leaves no degree to choose up to --max-spatial-order.", ctx
+        )
 
 
 def _with_psf(reading: ReadOptions, psf_from: str | None, name: str) -> ReadOptions:

@@ -264,6 +264,26 @@ def test_a_dry_run_writes_nothing(rng):
     assert not Path("out.fits").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--psf-from", "raw.psf", "--method", "grid"), "--method is for measuring a PSF"),
+        (("--psf-from", "raw.psf", "--min-stars", 5), "--min-stars is for measuring a PSF"),
+        (("--spatial-order", 1, "--max-spatial-order", 3), "leaves no degree to choose"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, message):
+    assert message in failed(2, "raw.fits", "-o", "out.fits", *options)
+
+
+def test_a_degree_with_more_terms_than_stars_is_refused(rng):
+    name = stars("raw.fits", rng)
+    line = failed(5, name, "-o", "out.fits", "--max-stars", 12, "--spatial-order", 5)
+
+    assert "degree 5 has 21 terms" in line
+    assert "--spatial-order" in line
+
+
 def test_no_stars_are_status_5_and_one_line(rng):
     name = write("empty.fits", field(rng, TRUTH, [], [], [], shape=SHAPE))
 

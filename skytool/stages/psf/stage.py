@@ -119,6 +119,7 @@ def measure_psf(exposure: Exposure, config: PsfConfig) -> PsfMeasurement:
         max_order=config.max_spatial_order,
         accuracy=config.accuracy,
     )
+    _check_order(config.spatial_order, int(np.count_nonzero(~reserved)), exposure.name)
     samples = config.oversampling or _oversampling(found.candidates.fwhm)
     try:
         fit = fit_psf(stars.of(~reserved), found.candidates.form, rule, oversampling=samples)
@@ -150,6 +151,23 @@ def measure_psf(exposure: Exposure, config: PsfConfig) -> PsfMeasurement:
         model, order = DrawnPsf(psf), 0
     table = _judged(stars, model, found, config, used=used, reserved=reserved)
     return found.measurement(psf, table, order)
+
+
+def _check_order(order: int | None, n_stars: int, name: str) -> None:
+    """Refuse a degree that has more terms than there are stars.
+
+    Raises
+    ------
+    AlgorithmError
+        If so.
+    """
+    n_terms = 0 if order is None else (order + 1) * (order + 2) // 2
+    if n_terms > n_stars:
+        raise AlgorithmError(
+            f"{name}: a variation of degree {order} has {n_terms} terms, and there are {n_stars} "
+            "stars.",
+            hint="Lower --spatial-order, or leave it out.",
+        )
 
 
 def judge_psf(exposure: Exposure, psf: Psf, config: PsfConfig) -> PsfMeasurement:
