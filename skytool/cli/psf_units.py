@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from skytool.cli.convert_units import kind_of
-from skytool.cli.skyframe_inputs import (
+from skytool.cli.members import (
     Member,
     find_members,
     input_record,
@@ -255,7 +255,7 @@ def _write(
     task: PsfTask, exposure: Exposure, measured: PsfMeasurement, metrics: dict[str, Any]
 ) -> None:
     """Write the exposure with its PSF and the table of stars."""
-    from skytool.cli.skyframe_product import write_exposure
+    from skytool.cli.exposure_product import write_exposure
     from skytool.models.psf_stars import PSF_STARS
 
     kept = [hdu for hdu in exposure.extensions if hdu.name != PSF_STARS]

@@ -6,8 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.skyframe_config import apply_config
-from skytool.cli.skyframe_inputs import (
+from skytool.cli.members import (
     Member,
     detector_places,
     find_members,
@@ -15,6 +14,7 @@ from skytool.cli.skyframe_inputs import (
     output_of_members,
     postpone,
 )
+from skytool.cli.skyframe_config import apply_config
 from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import IncompatibleError, InputError, SkytoolError, SkytoolWarning
 
@@ -303,7 +303,7 @@ def _write(
     solution: VisitSolution,
 ) -> None:
     """Write a detector less its layers."""
-    from skytool.cli.skyframe_product import write_exposure
+    from skytool.cli.exposure_product import write_exposure
     from skytool.models.provenance import InputRecord
     from skytool.stages.skyframe import divided_layers, restoring_layers, with_layers
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skytool.cli.members import Member, detector_places, find_members
 from skytool.cli.skyframe_config import build_config
-from skytool.cli.skyframe_inputs import Member, detector_places, find_members
 from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import IncompatibleError, NothingToDoError, SkytoolError
 

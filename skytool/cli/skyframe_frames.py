@@ -10,7 +10,7 @@ from skytool.errors import IncompatibleError, InputError, SkytoolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from skytool.cli.skyframe_inputs import Member
+    from skytool.cli.members import Member
     from skytool.models.exposure import Exposure
     from skytool.models.skyframe import Hdu, SkyFrame
 

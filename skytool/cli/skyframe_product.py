@@ -1,4 +1,4 @@
-"""The files of ``skytool skyframe``: frames, and exposures with their list of backgrounds."""
+"""The files of ``skytool skyframe build``: frames with their records."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.cli.skyframe_inputs import input_record
-from skytool.models.provenance import (
-    config_table,
-    earlier_settings,
-    history_line,
-    inputs_table,
-    merged_settings,
-    without_provenance,
-)
+from skytool.cli.members import input_record
+from skytool.models.provenance import config_table, history_line, inputs_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from skytool.cli.skyframe_build_units import BuildTask
-    from skytool.models.exposure import Exposure
-    from skytool.models.provenance import InputRecord, SettingRecord
+    from skytool.models.provenance import InputRecord
     from skytool.models.skyframe import SkyFrame
     from skytool.stages.skyframe import BuildResult
 
@@ -127,39 +117,3 @@ def frame_metrics(detector: str, frame: SkyFrame, result: BuildResult) -> dict[s
             visit: reason for (visit, its), reason in result.skipped.items() if its == detector
         },
     }
-
-
-def write_exposure(
-    exposure: Exposure,
-    output: str,
-    *,
-    stage: str,
-    history: str,
-    cards: Mapping[str, Any],
-    records: Sequence[InputRecord],
-    settings: Sequence[SettingRecord],
-    overwrite: bool,
-    compress: str,
-    kind: str = "EXPOSURE",
-) -> None:
-    """Write an exposure, with what was recorded before.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    from skytool.io.fits import write_hdus
-    from skytool.models.exposure_hdus import primary_header, to_hdus
-
-    earlier = earlier_settings(exposure.extensions, name=exposure.name)
-    kept = without_provenance(exposure.extensions)
-    primary = primary_header(
-        exposure, kind=kind, stage=stage, history=history_line(stage, history), cards=cards
-    )
-    hdus = [
-        *to_hdus(exposure.with_values(extensions=tuple(kept))),
-        inputs_table(records),
-        config_table(merged_settings([earlier, settings])),
-    ]
-    write_hdus(output, hdus, primary=primary, overwrite=overwrite, compress=compress)

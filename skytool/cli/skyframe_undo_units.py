@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.skyframe_inputs import Member, find_members, input_record, output_of_members
+from skytool.cli.members import Member, find_members, input_record, output_of_members
 from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import SkytoolError
 
@@ -81,7 +81,7 @@ def restore(task: UndoTask | SkytoolError) -> list[Product]:
     """Read, restore and write one exposure."""
     if isinstance(task, SkytoolError):
         raise task
-    from skytool.cli.skyframe_product import write_exposure
+    from skytool.cli.exposure_product import write_exposure
     from skytool.stages.skyframe import without_layers
 
     exposure = task.member.source.read()

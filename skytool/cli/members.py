@@ -1,4 +1,4 @@
-"""The inputs of ``skytool skyframe``: which visit and detector they are, where products go."""
+"""Exposures that commands take one by one: which visit and detector they are, where products go."""
 
 from __future__ import annotations
 
