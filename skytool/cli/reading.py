@@ -13,6 +13,8 @@ from skytool.cli.param_types import INPUT, NUMBER_OR_KEYWORD
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from skytool.io.sources import ReadOptions
+
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _EXTENSION = "FILE[EXT]"
@@ -133,11 +135,29 @@ def reading_options(function: Any = None, *, without: Collection[str] = ()) -> A
         _refuse_two(values, ("psf", "fwhm"), "PSF")
         from skytool.io.sources import ReadOptions
 
-        return function(*args, reading=ReadOptions(**values), **kwargs)
+        reading = ReadOptions(**values)
+        _refuse_impossible(reading)
+        return function(*args, reading=reading, **kwargs)
 
     for name in reversed(names):
         with_reading = _READING[name](with_reading)
     return with_reading
+
+
+def _refuse_impossible(reading: ReadOptions) -> None:
+    """Refuse a layout that does not exist, and numbers that no image can have."""
+    from skytool.errors import InputError
+    from skytool.io.layouts import named_layout
+
+    try:
+        if reading.layout is not None:
+            named_layout(reading.layout)
+        for option in ("gain", "read_noise", "sky", "saturate", "fwhm"):
+            if not str(getattr(reading, option)).startswith("!"):
+                reading.number(option, {})
+    except InputError as error:
+        context = click.get_current_context(silent=True)
+        raise click.UsageError(str(error), context) from error
 
 
 def _refuse_two(values: dict[str, Any], names: tuple[str, ...], what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skytool.errors import IncompatibleError, InputError
 
 if TYPE_CHECKING:
-    from astropy.io import fits
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class ReadOptions:
     flux_keyword: str | None = None
     verify: bool = False
 
-    def number(self, option: str, header: fits.Header) -> float | None:
+    def number(self, option: str, header: Mapping[str, object]) -> float | None:
         """Return the number that an option stands for.
 
         Parameters
         ----------
         option : str
             Name of the field.
-        header : `~astropy.io.fits.Header`
+        header : mapping, as `~astropy.io.fits.Header`
             Where ``!KEYWORD`` is looked up.
 
         Raises

@@ -155,7 +155,7 @@ def test_what_cannot_be_read_gives_one_line_and_nothing_else(folder, name, statu
         (["good.fits", "-o", "x.fits", "--to", "ccddata", "--compress", "gzip"], 2, "--compress"),
         (["good.fits", "-o", "x.fits", "--to", "jwst", "--bad-planes", "SATT"], 4, "Did you mean"),
         (["good.fits", "-o", "x.fits", "--to", "lsst-background"], 4, "no extension BKG"),
-        (["good.fits", "-o", "x.fits", "--layout", "lst"], 3, "Did you mean lsst?"),
+        (["good.fits", "-o", "x.fits", "--layout", "lst"], 2, "Did you mean lsst?"),
         (["good.fits", "-o", "x.fits", "--dq-map", "jwts"], 3, "no data-quality map jwts"),
         (["good.fits", "-o", "x.fits", "--gain", "1", "--weight", "w.fits"], 2, "both give the"),
         (["good.fits", "-o", "x.fits", "--gain", "!NOSUCH"], 4, "the header has no number NOSUCH"),

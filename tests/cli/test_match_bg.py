@@ -163,7 +163,7 @@ def test_differences_of_cells_are_stored_and_drawn(names, mode):
 def test_undoing_what_was_not_matched_is_refused(names):
     result = run("match-bg", names[0], "--undo", "-o", "m.fits")
 
-    assert result.exit_code == 4
+    assert result.exit_code == 6
     assert "w0.fits has no layer" in failure(result)
     assert not Path("m.fits").exists()
 

@@ -474,3 +474,18 @@ def test_a_pipe_that_breaks_is_no_traceback(rng):
 
     assert len(done.stdout) == 100
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--layout", "lsts", "no layout 'lsts'. Did you mean lsst"),
+        ("--gain", "-3", "--gain: -3 is impossible"),
+        ("--fwhm", "0", "--fwhm: 0 is impossible"),
+    ],
+)
+def test_impossible_ways_to_read_are_mistakes_of_the_command_line(option, value, words):
+    result = run("warp", "any.fits", "--auto", "-o", "warp.fits", option, value)
+
+    assert result.exit_code == 2
+    assert words in failure(result)

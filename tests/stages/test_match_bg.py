@@ -11,7 +11,7 @@ from skytool.core.interpolation import InterpolationRule, UndersampleStyle
 from skytool.core.polynomial_match import PolynomialRule
 from skytool.core.statistics import Clip, Statistic
 from skytool.core.windows import Window
-from skytool.errors import AlgorithmError, IncompatibleError
+from skytool.errors import AlgorithmError, IncompatibleError, NothingToDoError
 from skytool.models.exposure import Origin
 from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.match_bg import (
@@ -600,7 +600,7 @@ def test_only_the_last_match_is_undone(pair):
 
 def test_undoing_what_was_not_matched_is_refused(pair):
     science, reference, _ = pair
-    with pytest.raises(IncompatibleError, match="science has no layer"):
+    with pytest.raises(NothingToDoError, match="science has no layer"):
         undone(science)
     stored = with_layer(matched(science, reference)[0])
     stored.extensions[0].header["BKGSTAGE"] = "skyframe apply"

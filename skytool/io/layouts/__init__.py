@@ -132,15 +132,27 @@ def not_recognised(contents: Contents) -> InputError:
 
 
 def _forced(contents: Contents, layout: str) -> list[Recipe]:
+    known = named_layout(layout)
+    recipes = known.recipes(contents)
+    if recipes:
+        return recipes
+    raise InputError(
+        f"{contents.file_name} cannot be read with the layout {known.name}, which has "
+        f"{known.holds}: it holds {contents.describe()}."
+    )
+
+
+def named_layout(layout: str) -> Layout:
+    """Return the layout of a name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     for known in LAYOUTS:
         if known.name == layout.lower():
-            recipes = known.recipes(contents)
-            if recipes:
-                return recipes
-            raise InputError(
-                f"{contents.file_name} cannot be read with the layout {known.name}, which has "
-                f"{known.holds}: it holds {contents.describe()}."
-            )
+            return known
     close = get_close_matches(layout.lower(), layout_names(), 1)
     raise InputError(
         f"there is no layout {layout!r}.{f' Did you mean {close[0]}?' if close else ''}",

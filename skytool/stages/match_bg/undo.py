@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 
 from skytool.core.windows import Window
-from skytool.errors import IncompatibleError, InputError
+from skytool.errors import IncompatibleError, InputError, NothingToDoError
 from skytool.models.background import (
     Background,
     BackgroundLayer,
@@ -87,15 +87,17 @@ def undone(exposure: Exposure) -> Exposure:
 
     Raises
     ------
+    NothingToDoError
+        If it was not matched.
     IncompatibleError
-        If it was not matched, or something else was done with its background afterwards.
+        If something else was done with its background afterwards.
     InputError
         If the record is damaged.
     """
     name = exposure.name
     layers = [hdu for hdu in exposure.extensions if hdu.name == "BKG"]
     if not layers:
-        raise IncompatibleError(
+        raise NothingToDoError(
             f"{name} has no layer of a background to take off.", hint="It was not matched."
         )
     last = max(layers, key=lambda hdu: hdu.ver or 1)
