@@ -166,7 +166,7 @@ def resolve_pointing(
     position = position_of(observation.header)
     place = position[:2] if position else center
     if place is None:
-        raise missing(name, "RA and DEC or a WCS", "--drop-incomplete goes on without it.")
+        raise missing(name, "RA and DEC or a WCS", "")
     zenith, apparent, source, site, note = zenith_of_observation(
         observation,
         place,
@@ -224,10 +224,13 @@ def resolve_pointings(
     if errors and (not drop_incomplete or len(errors) == len(found)):
         if len(errors) == 1 and len(found) == 1:
             raise errors[0]
+        hints = [error.hint for error in errors if error.hint]
+        if len(errors) < len(found):
+            hints.append("--drop-incomplete goes on without them.")
         raise IncompatibleError(
             f"{len(errors)} of {len(found)} exposures cannot be used: "
             + " ".join(error.message for error in errors),
-            hint=" ".join(dict.fromkeys(error.hint for error in errors if error.hint)),
+            hint=" ".join(dict.fromkeys(hints)),
         )
     return found
 

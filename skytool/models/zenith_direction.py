@@ -105,7 +105,7 @@ def zenith_of_observation(
             return ZenithDirection(computed, False, "time and site", site)
         view = _trusted(observation, None)
         if view is None:
-            hint = "Give --site, or go on without it by --drop-incomplete."
+            hint = "" if site else "Give --site."
             raise missing(name, _what_is_missing(observation, site), hint)
         note = f"only {view.source} say where it points, the angle taken from north through east"
         return ZenithDirection(_zenith_of(view, ra, dec), True, view.source, site, note)

@@ -242,6 +242,17 @@ def test_options_that_would_do_nothing_are_refused(night, tmp_path, options, mes
     assert message in result.stderr
 
 
+def test_remedies_are_those_that_the_command_has(night, model, tmp_path):
+    # a model has a site, but no time
+    alone = run("dcr-template", model, "--for", model, "-o", tmp_path / "t.fits", code=4)
+    several = assembled([*night, model], tmp_path / "m.fits", code=4)
+
+    assert "without the time of the exposure" in alone.stderr
+    assert "--site" not in alone.stderr
+    assert "--drop-incomplete" not in alone.stderr
+    assert "--drop-incomplete" in several.stderr
+
+
 def test_what_is_no_model_has_no_subfilters(night, tmp_path):
     result = run("convert", night[0], "--to", "dcr-subfilters", "-o", tmp_path / "m.fits", code=4)
 
