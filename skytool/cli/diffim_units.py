@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from skytool.cli.diffim_options import stage_config
 from skytool.cli.stage_files import Product, Unit, run_units
-from skytool.errors import IncompatibleError, InputError
+from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -184,6 +185,7 @@ def make_difference(task: DiffimTask) -> list[Product]:
 
     kernel = None if task.files.kernel_in is None else read_kernel(task.files.kernel_in)
     science, template = _with_psf(task.science.read()), _with_psf(task.template.read())
+    _warn_if_same(science, template)
     if task.files.align:
         template = aligned(template, science)
     sources = None if task.files.catalog is None else _listed(task, science)
@@ -200,6 +202,21 @@ def make_difference(task: DiffimTask) -> list[Product]:
     result.check_quality(task.config)
     paths = (*task.files.outputs, *task.source.outputs)
     return [Product(path=str(path), metrics=metrics) for path in paths]
+
+
+def _warn_if_same(science: Exposure, template: Exposure) -> None:
+    """Warn of a template that is the science image."""
+    import numpy as np
+
+    if science.shape == template.shape and np.array_equal(
+        science.image, template.image, equal_nan=True
+    ):
+        warnings.warn(
+            f"{science.name} and {template.name} have the same pixels: their difference is nothing "
+            "but the error of the kernel.",
+            SkytoolWarning,
+            stacklevel=2,
+        )
 
 
 def _report(

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from tests.cli.test_diffim import run, written
+from tests.cli.differencing import run, written
 from tests.stages.pairs import SIGMA_SCIENCE, drawn, pair
 
 SHAPE = (260, 300)

@@ -299,7 +299,7 @@ def stamps_of(
     selected = candidates.selected
     count = int(np.count_nonzero(selected))
     if count < config.least:
-        counts = ", ".join(f"{n} {rule}" for rule, n in candidates.counts().items()) or "none found"
+        counts = ", ".join(f"{n} {rule}" for rule, n in candidates.counts().items()) or "none"
         raise AlgorithmError(
             f"{count} of {selected.size} sources are fit for the kernel, {config.least} are "
             f"required; left out: {counts}.",

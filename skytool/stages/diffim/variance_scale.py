@@ -51,7 +51,7 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
     Raises
     ------
     AlgorithmError
-        If the factor is too large, and stars cannot be the reason.
+        If the factor is too large, and stars cannot be the reason, or the image is constant.
 
     Notes
     -----
@@ -70,6 +70,13 @@ def scaled_variance(exposure: Exposure, config: DiffimConfig) -> tuple[Floats, f
         return variance, 1.0
     factors = (_from_pairs if sampled else scatter_factors)(image[rows], variance[rows], bad)
     believed = [factor for factor in factors if 0.0 < factor <= config.max_variance_factor]
+    if sampled and not factors[0] > 0.0:
+        if np.ptp(image[rows][~bad]) == 0.0:
+            raise AlgorithmError(
+                f"{exposure.name} has one value in all its pixels.",
+                hint="Is it the image that was meant?",
+            )
+        return variance, 1.0
     if sampled and factors[0] > _NOTABLE:
         fine = _fine_factor(exposure)
         smooth = not believed or not factors[0] < _NOTABLE * fine
