@@ -1,42 +1,20 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner
 
-from skytool.cli.main import cli
-from skytool.models.exposure_hdus import to_hdus
-from tests.stages.pairs import SCALE, SIGMA_SCIENCE, exposure, pair, wcs_of
-
-SHAPE = (260, 300)
-
-
-def written(exposure, path):
-    """Write an exposure and return the path as text."""
-    primary = fits.PrimaryHDU(header=exposure.header)
-    fits.HDUList([primary, *to_hdus(exposure)]).writeto(path)
-    return str(path)
+from skytool.models.photometry import PhotometricCalibration
+from skytool.models.psf import psf_from_hdus
+from tests.cli.differencing import SHAPE, run, small_pair, written
+from tests.stages.pairs import SCALE, SIGMA_SCIENCE, SIGMA_TEMPLATE, exposure, pair, wcs_of
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Science image and template, and what is in them."""
-    folder = tmp_path_factory.mktemp("pair")
-    rng = np.random.default_rng(5)
-    science, template, stars = pair(rng, shape=SHAPE, count=30, fluxes=(3.3, 4.3))
-    names = [
-        written(each, folder / name)
-        for each, name in ((science, "science.fits"), (template, "template.fits"))
-    ]
-    return names, stars, (science, template)
-
-
-def run(*args, status=0):
-    """Run the command and return what it printed."""
-    result = CliRunner().invoke(cli, ["diffim", *map(str, args)], standalone_mode=True)
-    assert result.exit_code == status, (result.output, result.stderr, result.exception)
-    return result
+    return small_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +52,10 @@ def test_every_product_has_its_layout_and_is_whole(made):
     with fits.open(folder / "d.fits") as hdus:
         names = [hdu.name for hdu in hdus]
         assert names[1:4] == ["IMAGE", "MASK", "VARIANCE"]
-        assert {"PSF", "KERNEL", "KBASIS", "KCOEFF", "KBACK", "KSTARS"} <= set(names)
+        kernel = {"KERNEL", "KBASIS", "KCOEFF", "KBACK", "KTERM", "KSTARS", "PSFIN"}
+        assert {"PSF", *kernel} <= set(names)
+    with fits.open(folder / "k.fits") as hdus:
+        assert kernel <= {hdu.name for hdu in hdus}
 
 
 def test_the_header_is_that_of_the_science_image(made, files):
@@ -103,11 +84,57 @@ def test_the_metrics_are_finite_and_in_the_report(made):
         "c.fits",
     ]
     numbers = [value for value in metrics.values() if isinstance(value, int | float)]
-    assert len(numbers) > 20
+    assert len(numbers) > 40
     assert np.all(np.isfinite(numbers))
+    unknown = {name for name, value in metrics.items() if value is None}
+    # there is neither a zero point nor a place without sources that was asked for
+    limits = {f"{name}_limit" for name in ("science", "template", "difference")}
+    assert unknown == {
+        *limits,
+        "scale_offset_mmag",
+        "preconvolved_fwhm",
+        "empty_ratio",
+        "empty_scatter",
+    }
+    assert all(re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name) for name in metrics)
+    assert metrics["kernel_sums"] == pytest.approx([SCALE] * 9, rel=0.02)
+    width = SIGMA_SCIENCE**2 - SIGMA_TEMPLATE**2
+    assert metrics["kernel_moments_yy"][4] == pytest.approx(width, rel=0.1)
+    assert metrics["kernel_moments_xx"][4] == pytest.approx(width, rel=0.1)
+    assert metrics["basis_degrees"] == [4, 2, 2]
+    assert metrics["n_interpolated"] == 0
     assert metrics["convolved"] == "template"
     assert metrics["template_coverage"] == 1.0
     assert metrics["noise_factor"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_depth_is_known_with_a_zero_point(files, tmp_path):
+    _, _, exposures = files
+    scales = 50.0, 50.0 * SCALE  # nJy per unit
+    names = [
+        written(each.with_values(calibration=PhotometricCalibration(scale)), tmp_path / each.name)
+        for each, scale in zip(exposures, scales, strict=True)
+    ]
+    args = "-o", tmp_path / "d.fits", "--sources", tmp_path / "c.fits", "--sky-sources", "30"
+
+    metrics = json.loads(run(*names, *args, "--json").stdout.splitlines()[0])["metrics"]
+
+    flux = {}
+    for name, each, scale in zip(("science", "template"), exposures, scales, strict=True):
+        star = each.psf.kernel_image(y=0, x=0)
+        flux[name] = 5 * scale / np.sqrt(np.sum(star**2))
+        assert metrics[f"{name}_limit"] == pytest.approx(
+            31.4 - 2.5 * np.log10(flux[name]), abs=0.05
+        )
+    both = 31.4 - 2.5 * np.log10(np.hypot(*flux.values()))
+    assert metrics["difference_limit"] == pytest.approx(both, abs=0.05)
+    assert abs(metrics["scale_offset_mmag"]) < 20
+    assert [name for name, value in metrics.items() if value is None] == ["preconvolved_fwhm"]
+    with fits.open(tmp_path / "d.fits") as hdus:
+        assert hdus[0].header["MAGLIM"] == pytest.approx(metrics["difference_limit"])
+        noise = np.sqrt(np.median(hdus["VARIANCE"].data))
+    # noise of the difference over that of the science image, which has the variance one
+    assert metrics["empty_ratio"] == pytest.approx(noise, rel=0.1)
 
 
 def evaluated(path, y, x):
@@ -133,8 +160,60 @@ def test_the_kernel_can_be_evaluated_from_its_file(made, files):
     matched = np.sum(template.image[window].astype(float) * kernel[::-1, ::-1])
 
     np.testing.assert_allclose(evaluated(folder / "k.fits", *at), middle, atol=1e-12 * middle.max())
+    with fits.open(folder / "k.fits") as hdus:
+        table, domain = hdus["KTERM"].data, hdus["KTERM"].header
+    v, u = (2 * row + 1) / domain["DOMAINY"] - 1, (2 * column + 1) / domain["DOMAINX"] - 1
+    again = np.polynomial.chebyshev.chebval2d(v, u, table)
+    np.testing.assert_allclose(again, kernel, atol=1e-12 * middle.max())
     with fits.open(folder / "m.fits") as hdus:
         assert hdus["IMAGE"].data[row, column] == pytest.approx(matched, abs=5e-3)
+
+
+def evaluated_psf(hdus, version, y, x):
+    """The star at a position, by numpy alone."""
+    hdu = hdus["PSFIN", version]
+    if hdu.header["PSFKIND"] == "CONSTANT":
+        return hdu.data
+    coefficients = hdus["PSFINCOEFF", version]
+    ny, nx = coefficients.header["DOMAINY"], coefficients.header["DOMAINX"]
+    v, u = (2 * y + 1) / ny - 1, (2 * x + 1) / nx - 1
+    factors = [np.polynomial.chebyshev.chebval2d(v, u, table) for table in coefficients.data]
+    star = np.tensordot(factors, hdu.data, axes=1)
+    return star / star.sum()
+
+
+@pytest.mark.parametrize("file", ["d", "k"])
+def test_the_psfs_of_both_images_can_be_evaluated_from_the_file(made, files, file):
+    folder, _ = made
+    _, _, exposures = files
+
+    with fits.open(folder / f"{file}.fits") as hdus:
+        for version, (role, given) in enumerate(
+            zip(("science", "template"), exposures, strict=True), 1
+        ):
+            assert hdus["PSFIN", version].header["ROLE"] == role
+            expected = given.psf.kernel_image(y=0, x=0)
+            np.testing.assert_allclose(evaluated_psf(hdus, version, 9, 30), expected, atol=1e-15)
+
+
+def test_psfs_are_measured_if_there_are_none_and_are_in_the_file(tmp_path):
+    rng = np.random.default_rng(3)
+    science, template, _ = pair(rng, shape=(400, 440), count=50, fluxes=(3.6, 4.6), apart=30)
+    names = [
+        written(each.with_values(psf=None), tmp_path / each.name) for each in (science, template)
+    ]
+
+    run(*names, "-o", tmp_path / "d.fits")
+
+    y, x = 90, 310
+    with fits.open(tmp_path / "d.fits") as hdus:
+        for version, given in enumerate((science, template), 1):
+            star = given.psf.kernel_image(y=y, x=x)
+            found = evaluated_psf(hdus, version, y, x)
+            # 50 stars of S/N 300 to 4000 tell the peak far better than this
+            assert found.max() == pytest.approx(star.max(), rel=0.02)
+            stored = psf_from_hdus(hdus, name="d", extname="PSFIN", extver=version)
+            np.testing.assert_allclose(found, stored.kernel_image(y=y, x=x), atol=1e-9)
 
 
 def test_a_stored_kernel_makes_the_same_bits(made, files, tmp_path):
@@ -235,64 +314,6 @@ def test_a_larger_template_leaves_no_edge(tmp_path):
         mask = hdus["MASK"].data
         assert not np.any(mask & (1 << hdus["MASK"].header["MP_EDGE"]))
         assert np.isfinite(hdus["IMAGE"].data).all()
-
-
-@pytest.mark.parametrize(
-    ("args", "status", "message"),
-    [
-        (["--kernel-size-min", "20"], 2, "odd"),
-        (["--alard-n-gauss", "2"], 2, "2 Gaussians but 3 degrees"),
-        (["--mode", "both"], 2, "both"),
-        (["--catalog", "none.csv"], 3, "none.csv does not exist"),
-        (["--kernel-in", "none.fits"], 3, "none.fits"),
-        (["--min-kernel-sources", "500"], 5, "500 are required"),
-    ],
-)
-def test_what_cannot_be_is_refused(files, tmp_path, args, status, message):
-    names, *_ = files
-
-    result = run(*names, "-o", tmp_path / "d.fits", *args, status=status)
-
-    assert message in result.stderr
-    assert not (tmp_path / "d.fits").exists()
-
-
-def test_a_file_without_a_kernel_is_no_kernel(files, tmp_path):
-    names, *_ = files
-
-    result = run(*names, "-o", tmp_path / "d.fits", "--kernel-in", names[1], status=3)
-
-    assert "holds no matching kernel: KERNEL, KBASIS" in result.stderr
-
-
-def test_a_list_without_positions_is_refused(files, tmp_path):
-    names, *_ = files
-    (tmp_path / "list.csv").write_text("id,flux\n1,2.0\n")
-
-    result = run(*names, "-o", tmp_path / "d.fits", "--catalog", tmp_path / "list.csv", status=3)
-
-    assert "no columns with positions" in result.stderr
-    assert "ID, FLUX" in result.stderr
-
-
-def test_exposures_of_two_filters_are_refused(files, tmp_path):
-    names, _, (_, template) = files
-    header = template.header.copy()
-    header["FILTER"] = "g"
-    other = written(template.with_values(header=header), tmp_path / "g.fits")
-
-    assert "filters differ" in run(names[0], other, "-o", tmp_path / "d.fits", status=4).stderr
-
-
-def test_a_bad_subtraction_is_an_error_after_the_file_is_written(files, tmp_path):
-    names, *_ = files
-
-    result = run(
-        *names, "-o", tmp_path / "d.fits", "--bad-subtraction-ratio-threshold", "1e-6", status=5
-    )
-
-    assert "bad subtraction" in result.stderr
-    assert (tmp_path / "d.fits").exists()
 
 
 def test_the_preset_of_lsst_runs(files, tmp_path):
