@@ -19,7 +19,10 @@ _STRIP = 256  # rows worked on together
 
 
 def fill_from_neighbors(
-    plane: NDArray[np.floating], bad: NDArray[np.bool_]
+    plane: NDArray[np.floating],
+    bad: NDArray[np.bool_],
+    *,
+    out: NDArray[np.floating] | None = None,
 ) -> NDArray[np.floating]:
     """Replace bad pixels by a local median of good ones.
 
@@ -29,11 +32,13 @@ def fill_from_neighbors(
         Values; those of bad pixels are not looked at.
     bad : ndarray of bool, shape (ny, nx)
         True where a value is to be replaced; pixels that are not finite must be among them.
+    out : ndarray of float, shape (ny, nx), optional
+        Where the result goes if not into a copy: the plane itself, or one that is equal to it.
 
     Returns
     -------
     ndarray of float, shape (ny, nx)
-        A copy with finite values everywhere; zero if no pixel is good.
+        Finite values everywhere; zero if no pixel is good.
 
     Notes
     -----
@@ -42,7 +47,8 @@ def fill_from_neighbors(
     of the nearest block that has. The result serves as input of transforms that cannot skip pixels: it continues the
     surroundings of small defects and the sky level of large ones.
     """
-    out = plane.copy()
+    if out is None:
+        out = plane.copy()
     window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), dtype=np.bool_)
     isolated = []
     for start in range(0, len(plane), _STRIP):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Plane = NDArray[np.float32]
 
+_STRIP = 64  # rows worked on together
 _MOST_MISSING = 0.5  # of the sum of squares of the PSF
 
 
@@ -45,9 +46,13 @@ class Score:
 
 def significance(signal: Plane, variance: Plane) -> Plane:
     """Return a signal over its standard deviation; NaN where there is none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out = np.asarray(signal / np.sqrt(variance), np.float32)
-    out[~np.isfinite(out) | ~np.isfinite(variance)] = np.nan
+    out = np.empty(signal.shape, np.float32)
+    for start in range(0, len(out), _STRIP):
+        rows = slice(start, start + _STRIP)
+        part, noise = out[rows], variance[rows]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part[...] = signal[rows] / np.sqrt(noise)
+        part[~(np.isfinite(part) & np.isfinite(noise))] = np.nan
     return out
 
 
@@ -97,7 +102,7 @@ def matched_filter(
     missing = np.pad((~good).astype(np.uint8), half, constant_values=1)
     lost = spread_mask_by_weight(missing, square.shifted(dy=half, dx=half), _MOST_MISSING)
     inner = (slice(half, half + image.shape[0]), slice(half, half + image.shape[1]))
-    usable = (lost[inner] == 0) & (power > 0.0)
-    signal[~usable] = np.nan
-    power[~usable] = np.inf
+    unusable = (lost[inner] != 0) | ~(power > 0.0)
+    signal[unusable] = np.nan
+    power[unusable] = np.inf
     return Score(signal, power)

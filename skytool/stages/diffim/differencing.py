@@ -97,6 +97,7 @@ class Subtracted:
         """The image that was convolved with its variance, which is made when it is asked for."""
         moved = self.kernel.kernel.shifted(dy=self.margin, dx=self.margin)
         variance = convolve_variance(self.source.variance, moved)[inner_part(self.margin)]
+        variance = np.ascontiguousarray(variance)
         return Planes(image=self.matched_image, variance=variance, mask=self.matched_mask)
 
     @property
@@ -151,12 +152,12 @@ def subtracted(
         target = pair.template.inner(margin)
     part = inner_part(margin)
     moved = kernel.kernel.shifted(dy=margin, dx=margin)
-    image = convolve(source.image, moved)[part]
+    image = np.ascontiguousarray(convolve(source.image, moved)[part])  # without the margin
     fixed = pair.bitmask(*config.fixed_planes)
     moving = source.mask & ~fixed
     spread = spread_mask_by_weight(moving, moved, config.mask_spread)
     spread |= np.bitwise_and(source.mask, fixed, out=moving)
-    mask = np.asarray(spread[part], np.int32)
+    mask = np.ascontiguousarray(spread[part], np.int32)
     left = target.image - image
     order = config.fit.background_order
     if fit_background and order >= 0:

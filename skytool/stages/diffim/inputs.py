@@ -158,26 +158,20 @@ def prepare(
         )
     science_variance, science_factor = scaled_variance(science, config)
     template_variance, template_factor = scaled_variance(template, config)
+    template_variance = _cut(template_variance, window, fill=np.nan)
     bits = science_mask.bits
     bad_bits = science_mask.bitmask(name for name in config.stars.bad_planes if name in bits)
     outside, no_data = science_mask.bitmask(["EDGE"]), science_mask.bitmask(["NO_DATA"])
-    filled = [
-        _prepared(science.image, science_variance, science_mask.array, science_empty, no_data),
-        _prepared(
-            _cut(template.image, window, fill=np.nan),
-            _cut(template_variance, window, fill=np.nan),
-            _flagged(
-                _cut(kept.array, window, fill=outside), _cut(unusable, window, fill=False), no_data
-            ),
-            template_empty,
-            np.int32(0),
-        ),
-    ]
+    carried = _cut(kept.array, window, fill=outside)
+    carried = _flagged(carried, _cut(unusable, window, fill=False), no_data)
+    marked = _flagged(science_mask.array, science_empty, no_data)
+    filled = _prepared(science, science.image, science_variance, marked, science_empty)
+    image = _cut(template.image, window, fill=np.nan)
     template_bad = _cut(_any_of(template_mask, bad_bits), window, fill=False)
     template_bad |= template_empty
     return Pair(
-        science=filled[0],
-        template=filled[1],
+        science=filled,
+        template=_prepared(template, image, template_variance, carried, template_empty),
         margin=margin,
         bits=dict(bits),
         science_bad=_any_of(science_mask, bad_bits) | science_empty,
@@ -250,7 +244,8 @@ def _masks(science: Exposure, template: Exposure, config: DiffimConfig) -> tuple
             kept = kept.with_flagged(original.any_of([name]), new)
     own = science.mask
     cleared = own.bitmask(name for name in _LEFT_OVER if name in own.bits)
-    own = Mask(own.array & ~cleared, own.bits)
+    if cleared and np.bitwise_or.reduce(own.array, axis=None) & cleared:
+        own = Mask(own.array & ~cleared, own.bits)
     if "FAKE" in own.bits and np.any(own.any_of(["FAKE"])):
         own = own.with_flagged(own.any_of(["FAKE"]), "INJECTED")
     bits = own.with_planes(["NO_DATA", "EDGE", "SAT", *kept.bits]).bits
@@ -277,12 +272,18 @@ def _cut(plane: NDArray[Scalar], window: tuple[slice, slice], *, fill: object) -
 
 
 def _prepared(
-    image: Floats, variance: Floats, mask: NDArray[np.int32], empty: Flags, bit: np.int32
+    given: Exposure, image: Floats, variance: Floats, mask: NDArray[np.int32], empty: Flags
 ) -> PreparedImage:
-    """Return planes without holes; pixels that were holes get a bit."""
+    """Return planes without holes; those of the exposure that was given stay as they are."""
     if empty.any():
-        mask = _flagged(mask, empty, bit)
+        kept = (given.image, given.variance)
         image, variance = (
-            np.asarray(fill_from_neighbors(plane, empty), np.float32) for plane in (image, variance)
+            np.asarray(
+                fill_from_neighbors(
+                    plane, empty, out=None if any(plane is own for own in kept) else plane
+                ),
+                np.float32,
+            )
+            for plane in (image, variance)
         )
     return PreparedImage(image, variance, mask, empty)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 DETECTED = ("DETECTED", "DETECTED_NEGATIVE")
 _OLD_PLANES = (*DETECTED, "NOT_DEBLENDED", "STREAK")
 _SKY_BORDER = 9  # [pixel]
+_STRIP = 256  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,17 +200,19 @@ def _prepared(
     first = None
     if config.subtract_background:
         first = leftover_sky(image, bad, config, strict=False)
-    level = _level(first, difference.shape)
     if score is None:
         filtering = psf.simplified()
         if config.filter == "gaussian":
             filtering = _gaussian(psf, config.kernel_width)
-        made = matched_filter(image - level, variance, bad, filtering)
+        made = matched_filter(_less(image, first), variance, bad, filtering)
         score = difference.with_values(image=made.signal, variance=made.variance, extensions=())
+        del made
         weight = np.float32(filtering.middle.sum())
     else:
         lost = score.mask.any_of(("NO_DATA", "EDGE"))
-        score = score.with_values(image=np.where(lost, np.float32(np.nan), score.image - level))
+        filtered = _less(score.image, first)
+        filtered[lost] = np.nan
+        score = score.with_values(image=filtered)
         weight = np.float32(1.0)
     background, scale = first, 1.0
     snr = significance(score.image, score.variance)
@@ -221,15 +224,23 @@ def _prepared(
     if first is not None:
         background = leftover_sky(image, occupied, config) or first
         # the change is so small, and so smooth, that the filter only multiplies it by its sum
-        before, level = level, _level(background, difference.shape)
-        score = score.with_values(image=score.image - weight * (level - before))
-    difference = difference.with_values(image=image - level)
+        for start in range(0, len(image), _STRIP):
+            rows = slice(start, start + _STRIP)
+            change = background.evaluate(difference.shape, rows=rows)
+            change -= first.evaluate(difference.shape, rows=rows)
+            score.image[rows] -= weight * change
+    difference = difference.with_values(image=_less(image, background))
     return _Images(difference, score, psf, bad, background, scale)
 
 
-def _level(background: BackgroundModel | None, shape: tuple[int, int]) -> Plane | np.float32:
-    """Return the sky at every pixel."""
-    return np.float32(0.0) if background is None else background.evaluate(shape)
+def _less(image: Plane, sky: BackgroundModel | None) -> Plane:
+    """Return an image without its sky, as a copy."""
+    out = image.copy()
+    if sky is not None:
+        for start in range(0, len(out), _STRIP):
+            rows = slice(start, start + _STRIP)
+            out[rows] -= sky.evaluate((image.shape[0], image.shape[1]), rows=rows)
+    return out
 
 
 def _gaussian(psf: SourcePsf, width: float) -> SourcePsf:
