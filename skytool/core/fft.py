@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +30,7 @@ def _load() -> ModuleType | None:
         return sys.modules[_MODULE]
     scipy = importlib.util.find_spec("scipy")
     places = [] if scipy is None else list(scipy.submodule_search_locations or [])
-    found = PathFinder.find_spec(
-        _MODULE, [str(Path(place, "fft", "_pocketfft")) for place in places]
-    )
+    found = PathFinder.find_spec(_MODULE, [f"{place}/fft/_pocketfft" for place in places])
     if found is None or found.loader is None:
         return None
     module = importlib.util.module_from_spec(found)

@@ -135,7 +135,7 @@ def no_column(table, name):
         (set_card("MASK", MP_CR=1), r"mask planes SAT and CR have the same bit 1"),
         (set_card("MASK", MSKM0003=2), r"MSKN0003 names the plane CR of value 2, MP_CR is 3"),
         (set_card("MASK", CRVAL1=150.2), r"coordinates of MASK differ from those of IMAGE: CRVAL1"),
-        (set_card("IMAGE", CD1_1=0.0, CD2_2=0.0), r"all elements of its CD matrix are zero"),
+        (set_card("IMAGE", CD1_1=0.0, CD2_2=0.0), r"the matrix is singular: CD1_1 = 0"),
         (set_card("IMAGE", LTV1=5), r"LTV1 = 5 contradicts CRVAL1A = -4"),
         (set_card("VARIANCE", BUNIT="adu"), r"unit of VARIANCE is 'adu', that of IMAGE 'adu'"),
         (set_card("IMAGE", EXTTYPE="SCI"), r"IMAGE has EXTTYPE = 'SCI'"),
