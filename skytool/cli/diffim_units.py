@@ -190,12 +190,14 @@ def make_difference(task: DiffimTask) -> list[Product]:
         template = aligned(template, science)
     sources = None if task.files.catalog is None else _listed(task, science)
     result = subtract(science, template, task.config, sources=sources, kernel=kernel)
-    report = _report(task, (science, template), result, sources)
+    pair = (science, template) if task.files.preconvolve or task.source.check else None
+    del template  # whose pixels are needed no more, unless it is subtracted again
+    report = _report(task, pair, result, sources)
     metrics = {**result.metrics, **_unknown(task, result)}
     if report is not None:
         metrics |= {**report.metrics, **_empty(result, report)}
-        if task.source.check:
-            metrics |= _checked(task, science, template, result, report)
+        if pair is not None and task.source.check:
+            metrics |= _checked(task, *pair, result, report)
     write_difference(task, result, None if report is None else report.difference)
     if report is not None:
         write_sources(task, report, fwhm=metrics["science_fwhm"])
@@ -221,7 +223,7 @@ def _warn_if_same(science: Exposure, template: Exposure) -> None:
 
 def _report(
     task: DiffimTask,
-    pair: tuple[Exposure, Exposure],
+    pair: tuple[Exposure, Exposure] | None,
     result: DiffimResult,
     listed: SourceList | None,
 ) -> SourceReport | None:
@@ -231,7 +233,7 @@ def _report(
     from skytool.stages.diffim.sources import find_sources
 
     score = None
-    if task.files.preconvolve:
+    if task.files.preconvolve and pair is not None:
         from skytool.stages.diffim.preconvolution import preconvolved_score
 
         score = preconvolved_score(*pair, task.config, sources=listed).score
