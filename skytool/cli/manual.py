@@ -95,7 +95,9 @@ def _pages(
     name = words[-1] if words else PROGRAM
     context = click.Context(command, info_name=name, parent=parent, **cli.context_settings)
     usage = " ".join(command.collect_usage_pieces(context))
-    records = (param.get_help_record(context) for param in command.get_params(context))
+    # without the option for help, which a command makes by the names of the first context it meets
+    records = [param.get_help_record(context) for param in command.params]
+    records.append((", ".join(context.help_option_names), "Show this message and exit."))
     below = []
     if isinstance(command, click.Group):
         below = [
