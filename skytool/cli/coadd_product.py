@@ -76,11 +76,13 @@ def _together(visits: Iterable[VisitRecord]) -> list[VisitRecord]:
     merged: dict[int, VisitRecord] = {}
     for visit in visits:
         known = merged.get(visit.id)
-        if known is not None:
-            visit = replace(  # noqa: PLW2901  the sum of both
+        merged[visit.id] = (
+            visit
+            if known is None
+            else replace(
                 known, goodpix=known.goodpix + visit.goodpix, weight=known.weight + visit.weight
             )
-        merged[visit.id] = visit
+        )
     return list(merged.values())
 
 

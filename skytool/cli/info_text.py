@@ -337,9 +337,9 @@ def _angle(arcsec: float) -> str:
     return f"{arcsec / 60.0:.4g} arcmin" if arcsec >= 120.0 else f"{arcsec:.4g} arcsec"
 
 
-def _bytes(size: int) -> str:
+def _bytes(size: float) -> str:
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
-        size /= 1000  # type: ignore[assignment]
+        size /= 1000
     return f"{size:.3g} GB"

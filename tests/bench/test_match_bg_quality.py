@@ -97,8 +97,8 @@ def test_a_crowded_field_is_matched_far_better_than_by_a_mesh(scene, capsys):
         for ours, theirs in errors:
             sys.stdout.write(f"\nerror over noise: {ours:.4f}, mesh {theirs:.4f}")
 
-    # The floor is the root of ten factors over the good pixels, 0.007.
-    assert max(ours for ours, _ in errors) < 0.02
+    # the floor is the root of ten factors over the good pixels, 0.007
+    assert max(ours for ours, _ in errors) < 0.012
     assert all(ours < 0.5 * theirs for ours, theirs in errors)
 
 
