@@ -118,19 +118,13 @@ def _input_records(
 
 
 def _input_record(source: ExposureSource, report: InputReport) -> InputRecord:
+    from skytool.io.input_records import input_record
     from skytool.models.observation import observation_from_header
 
-    seen = observation_from_header(source.header)
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
+    return input_record(
+        source,
         role="warp",
-        file=source.path.name,
-        extname=str(name),
-        extver=version,
-        datasum=source.datasum(),
-        visit=seen.visit,
-        detector="",
+        visit=observation_from_header(source.header).visit,
         weight=report.weight,
         scale=report.scale,
         status="used" if report.weight > 0.0 else "skipped",

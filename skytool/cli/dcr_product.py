@@ -169,16 +169,12 @@ def _pointing_columns(source: ExposureSource, pointing: Pointing) -> dict[str, A
 def _record(
     source: ExposureSource, *, weight: float, scale: float, reason: str, extra: dict[str, Any]
 ) -> InputRecord:
+    from skytool.io.input_records import input_record
     from skytool.models.observation import observation_from_header
 
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
+    return input_record(
+        source,
         role="warp",
-        file=source.path.name,
-        extname=str(name),
-        extver=version,
-        datasum=source.datasum(),
         visit=observation_from_header(source.header).visit,
         weight=weight,
         scale=scale,

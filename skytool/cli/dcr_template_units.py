@@ -217,17 +217,9 @@ def _records(task: TemplateTask) -> list[Any]:
     """Return a row for each model, and one for the exposure."""
     from skytool.io.filespec import FileSpec
     from skytool.io.fits import data_sums
+    from skytool.io.input_records import input_record
     from skytool.models.provenance import InputRecord
 
-    extension = task.science.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    science = InputRecord(
-        role="science",
-        file=task.science.path.name,
-        extname=str(name),
-        extver=version,
-        datasum=task.science.datasum(),
-    )
     models = [
         InputRecord(
             role="model",
@@ -237,7 +229,7 @@ def _records(task: TemplateTask) -> list[Any]:
         )
         for file in task.models
     ]
-    return [*models, science]
+    return [*models, input_record(task.science, role="science")]
 
 
 def _fingerprint(task: TemplateTask) -> str:

@@ -111,17 +111,14 @@ def records(task: DiffimTask) -> list[fits.BinTableHDU]:
 
 
 def _input_record(role: str, source: ExposureSource) -> InputRecord:
+    from skytool.io.input_records import input_record
     from skytool.models.observation import observation_from_header
 
     seen = observation_from_header(source.header)
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
+    return input_record(
+        source,
         role=role,
         file=source.spec.file_name,
-        extname=str(name),
-        extver=version,
-        datasum=source.datasum(),
         visit=seen.visit,
         detector=seen.detector_name if seen.detector is None else str(seen.detector),
     )

@@ -268,9 +268,9 @@ class Plan:
 
     def reference_records(self, reference: Visit) -> list[Any]:
         """Return the rows of the table of inputs for the reference."""
-        from skytool.cli.match_bg_product import input_record
+        from skytool.cli.match_bg_product import matched_record
 
-        return [input_record(member.source, role="reference") for member in reference.members]
+        return [matched_record(member.source, role="reference") for member in reference.members]
 
     def _fingerprint(self, visit: Visit) -> str:
         """Return what changes whenever the product of an exposure may change."""

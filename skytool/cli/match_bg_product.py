@@ -48,7 +48,7 @@ def write_matched(
         "SKYPRINT": task.fingerprint,
     }
     records = [
-        input_record(member.source, role="science", scale=metrics["scale"]),
+        matched_record(member.source, role="science", scale=metrics["scale"]),
         *(() if task.is_reference else task.reference_records),
     ]
     write_product(
@@ -95,19 +95,10 @@ def write_product(
     write_hdus(output, hdus, primary=primary, overwrite=overwrite, compress=compress)
 
 
-def input_record(source: ExposureSource, **values: Any) -> InputRecord:
+def matched_record(source: ExposureSource, **values: Any) -> InputRecord:
     """Return the row of an input."""
+    from skytool.io.input_records import input_record
     from skytool.models.observation import observation_from_header
 
     seen = observation_from_header(source.header)
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
-        file=source.path.name,
-        extname=str(name),
-        extver=version,
-        datasum=source.datasum(),
-        visit=seen.visit,
-        detector=seen.detector_name,
-        **values,
-    )
+    return input_record(source, visit=seen.visit, detector=seen.detector_name, **values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skytool.cli.match_bg_product import STAGE, input_record, write_product
+from skytool.cli.match_bg_product import STAGE, matched_record, write_product
 from skytool.cli.stage_files import Product, Unit, run_units
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def restore(task: UndoTask) -> list[Product]:
         task.output,
         history="the last match is taken back",
         cards={},
-        records=[input_record(source, role="science", scale=1.0)],
+        records=[matched_record(source, role="science", scale=1.0)],
         settings=task.settings,
         overwrite=task.overwrite,
         compress=task.compress,

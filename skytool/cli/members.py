@@ -189,17 +189,13 @@ def _with_extension(path: Path, member: Member, suffix: str) -> Path:
     return path.with_name(f"{stem}_{_extension_text(member.source)}{suffix}{path.suffix}")
 
 
-def input_record(member: Member, **values: Any) -> InputRecord:
+def member_record(member: Member, **values: Any) -> InputRecord:
     """Return the row of an exposure in the table of inputs."""
-    from skytool.models.provenance import InputRecord
+    from skytool.io.input_records import input_record
 
-    source = member.source
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
-        file=source.spec.file_name,
-        extname=str(name),
-        extver=version,
+    return input_record(
+        member.source,
+        file=member.source.spec.file_name,
         visit=member.seen.visit or member.visit,
         detector=member.detector,
         **values,

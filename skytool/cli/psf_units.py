@@ -14,7 +14,7 @@ from skytool.cli.convert_units import kind_of
 from skytool.cli.members import (
     Member,
     find_members,
-    input_record,
+    member_record,
     output_of_members,
     postpone,
 )
@@ -282,7 +282,7 @@ def _write(
         history=f"PSF {'of ' + given[0] if given else 'measured'}, {n_stars} stars",
         cards=cards,
         records=[
-            input_record(task.member, role="science", datasum=source.datasum()),
+            member_record(task.member, role="science"),
         ],
         settings=task.settings,
         overwrite=task.overwrite,

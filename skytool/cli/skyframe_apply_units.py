@@ -10,7 +10,7 @@ from skytool.cli.members import (
     Member,
     detector_places,
     find_members,
-    input_record,
+    member_record,
     output_of_members,
     postpone,
 )
@@ -335,7 +335,7 @@ def _write(
             "SKYPRINT": product_fingerprint(task) or None,
         },
         records=[
-            input_record(member, role="science", datasum=member.source.datasum(), scale=1.0),
+            member_record(member, role="science", scale=1.0),
             frame_record,
         ],
         settings=task.settings,

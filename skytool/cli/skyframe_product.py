@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.cli.members import input_record
+from skytool.cli.members import member_record
 from skytool.models.provenance import config_table, history_line, inputs_table
 
 if TYPE_CHECKING:
@@ -80,10 +80,9 @@ def _records(task: BuildTask, detector: str, result: BuildResult) -> list[InputR
         for number, strength in enumerate(report.strengths, start=1):
             extra[f"STRENGTH{number}"] = strength
         records.append(
-            input_record(
+            member_record(
                 member,
                 role="sky",
-                datasum=member.source.datasum(),
                 scale=report.level,
                 status="skipped" if reason else "used",
                 reason=reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.members import Member, find_members, input_record, output_of_members
+from skytool.cli.members import Member, find_members, member_record, output_of_members
 from skytool.cli.stage_files import Product, Unit, run_units
 from skytool.errors import SkytoolError
 
@@ -98,11 +98,7 @@ def restore(task: UndoTask | SkytoolError) -> list[Product]:
         stage=STAGE,
         history=f"{undone} layers of background put back",
         cards={},
-        records=[
-            input_record(
-                task.member, role="science", datasum=task.member.source.datasum(), scale=1.0
-            )
-        ],
+        records=[member_record(task.member, role="science", scale=1.0)],
         settings=task.settings,
         overwrite=task.overwrite,
         compress=task.compress,

@@ -113,28 +113,16 @@ def _write(
     settings: Sequence[Setting],
     run: RunOptions,
 ) -> None:
+    from skytool.io.input_records import input_record
     from skytool.io.skymaps import write_sky_map
     from skytool.models.provenance import (
-        InputRecord,
         SettingRecord,
         config_table,
         history_line,
         inputs_table,
     )
 
-    records = []
-    for source in sources:
-        extension = source.extension
-        name, version = extension if isinstance(extension, tuple) else (extension, 1)
-        records.append(
-            InputRecord(
-                role="skymap-input",
-                file=source.path.name,
-                extname=str(name),
-                extver=version,
-                datasum=source.datasum(),
-            )
-        )
+    records = [input_record(source, role="skymap-input") for source in sources]
     tables = [inputs_table(records)] if records else []
     tables.append(config_table(SettingRecord(STAGE, *setting) for setting in settings))
     write_sky_map(

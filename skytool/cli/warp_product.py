@@ -282,16 +282,8 @@ def _model_record(role: str, file: str) -> InputRecord:
 
 
 def _input_record(member: Member[ExposureSource], **values: Any) -> InputRecord:
-    source, seen = member.candidate, member.observation
-    extension = source.extension
-    name, version = extension if isinstance(extension, tuple) else (extension, 1)
-    return InputRecord(
-        role="warp-input",
-        file=source.path.name,
-        extname=str(name),
-        extver=version,
-        datasum=source.datasum(),
-        visit=seen.visit,
-        detector=seen.detector_name,
-        **values,
-    )
+    from skytool.io.input_records import input_record
+
+    seen = member.observation
+    places = {"visit": seen.visit, "detector": seen.detector_name}
+    return input_record(member.candidate, role="warp-input", **places, **values)
