@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skytool.models.provenance import (
+from skytool.models.records.provenance import (
     config_table,
     earlier_settings,
     history_line,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from skytool.models.exposure import Exposure
-    from skytool.models.provenance import InputRecord, SettingRecord
+    from skytool.models.records.provenance import InputRecord, SettingRecord
 
 
 def write_exposure(

@@ -26,37 +26,40 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "psf": ("skytool.cli.psf:psf", "Measure the PSF of exposures on their stars."),
-    "warp": ("skytool.cli.warp:warp", "Resample the exposures of a visit to one grid."),
+    "psf": ("skytool.cli.psf.command:psf", "Measure the PSF of exposures on their stars."),
+    "warp": ("skytool.cli.warp.command:warp", "Resample the exposures of a visit to one grid."),
     "match-bg": (
-        "skytool.cli.match_bg:match_bg",
+        "skytool.cli.match_bg.command:match_bg",
         "Make the backgrounds of exposures of one field common.",
     ),
     "skyframe": (
-        "skytool.cli.skyframe:skyframe",
+        "skytool.cli.skyframe.command:skyframe",
         "Remove the pattern of a camera's response to the night sky.",
     ),
-    "coadd": ("skytool.cli.coadd:coadd", "Add warps of several visits to one image."),
-    "diffim": ("skytool.cli.diffim:diffim", "Subtract a template from a science image."),
+    "coadd": ("skytool.cli.coadd.command:coadd", "Add warps of several visits to one image."),
+    "diffim": ("skytool.cli.diffim.command:diffim", "Subtract a template from a science image."),
     "dcr-shifts": (
-        "skytool.cli.dcr_shifts:dcr_shifts",
+        "skytool.cli.dcr.shifts:dcr_shifts",
         "Say where refraction puts the parts of a band in exposures.",
     ),
     "dcr-assemble": (
-        "skytool.cli.dcr_assemble:dcr_assemble",
+        "skytool.cli.dcr.assemble:dcr_assemble",
         "Model the sky in parts of a band, as refraction shows it.",
     ),
     "dcr-template": (
-        "skytool.cli.dcr_template:dcr_template",
+        "skytool.cli.dcr.template:dcr_template",
         "Make the template of an exposure, with its refraction.",
     ),
     "skymap": (
-        "skytool.cli.skymap:skymap",
+        "skytool.cli.skymap.command:skymap",
         "Divide the sky into tracts and patches, and look them up.",
     ),
-    "info": ("skytool.cli.info:info", "Say what a file holds, and check it."),
-    "convert": ("skytool.cli.convert:convert", "Write a file of any known layout in another."),
-    "show": ("skytool.cli.show:show", "Draw a picture of an exposure."),
+    "info": ("skytool.cli.info.command:info", "Say what a file holds, and check it."),
+    "convert": (
+        "skytool.cli.convert.command:convert",
+        "Write a file of any known layout in another.",
+    ),
+    "show": ("skytool.cli.show.command:show", "Draw a picture of an exposure."),
 }
 """Commands in the order of a reduction: where each one is, and its line in the help."""
 

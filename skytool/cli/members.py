@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from skytool.cli.options import RunOptions
     from skytool.cli.outputs import Destination
-    from skytool.core.focal_plane_grid import Affine
+    from skytool.core.skyframe.focal_plane_grid import Affine
     from skytool.io.sources import ExposureSource, ReadOptions
-    from skytool.models.observation import Observation
-    from skytool.models.provenance import InputRecord
+    from skytool.models.observation.observation import Observation
+    from skytool.models.records.provenance import InputRecord
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def find_members(
 def _member(
     source: ExposureSource, argument: str, alone: bool, group_by: tuple[str, ...] | None
 ) -> Member:
-    from skytool.models.observation import observation_from_header, visit_key
+    from skytool.models.observation.observation import observation_from_header, visit_key
 
     seen = observation_from_header(source.header)
     if group_by == _EVERY_FILE:
@@ -210,7 +210,7 @@ def detector_places(members: Iterable[Member], focal_plane: str | None) -> dict[
     InputError
         If the table cannot be read.
     """
-    from skytool.models.focal_plane import affine_from_table, arrange
+    from skytool.models.sky.focal_plane import affine_from_table, arrange
 
     if focal_plane is not None:
         path = Path(focal_plane)

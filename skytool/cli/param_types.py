@@ -121,7 +121,7 @@ class SkyPositionType(click.ParamType[SkyPosition]):
         """Parse a position."""
         if isinstance(value, SkyPosition):
             return value
-        from skytool.models.skycoordinates import parse_position
+        from skytool.models.sky.coordinates import parse_position
 
         try:
             return SkyPosition(*parse_position(str(value)))

@@ -18,15 +18,15 @@ from skytool.cli.options import (
     Number,
     SkyPosition,
 )
-from skytool.cli.skymap_patch import PATCH, PatchPlace
+from skytool.cli.skymap.patch import PATCH, PatchPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from astropy.wcs import WCS
 
-    from skytool.models.geometry import TargetGrid
-    from skytool.models.skymap import Patch
+    from skytool.models.sky.geometry import TargetGrid
+    from skytool.models.skymap.skymap import Patch
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -109,7 +109,7 @@ class Target:
         IncompatibleError
             If it describes no grid, has no such tract or patch, or the inputs cannot be enclosed.
         """
-        from skytool.models.geometry import TargetGrid
+        from skytool.models.sky.geometry import TargetGrid
 
         if self._patch is not None:
             grid = self._patch.grid()

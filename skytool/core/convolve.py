@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from skytool.core.fft import irfft, next_fast_len, rfft, transform_columns
-from skytool.core.local_fill import fill_from_neighbors
 from skytool.core.mask_spread import spread_mask, spread_mask_by_weight
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.matching.spatial_kernel import SpatialKernel
+from skytool.core.noise.local_fill import fill_from_neighbors
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

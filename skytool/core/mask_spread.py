@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.spatial_kernel import SpatialKernel
+    from skytool.core.matching.spatial_kernel import SpatialKernel
 
 _TILE = 256
 

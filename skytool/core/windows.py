@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid
+from skytool.core.background.cell_grid import CellGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from skytool.io.layouts.recipe import MaskPlan, PlaneRef
     from skytool.io.sources import ExposureSource
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
 
 _SUMMED_AT_ONCE = 1 << 22  # bytes, a multiple of four
 _ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) scale stacks
@@ -82,7 +82,7 @@ def read_psf(source: ExposureSource) -> Psf | None:
     with ExitStack() as stack:
         psf = _psf(source, _Files(stack, recipe.psf, verify=verify))
         if psf is None and recipe.native:
-            from skytool.models.psf import psf_from_hdus
+            from skytool.models.psf.kinds import psf_from_hdus
 
             hdus = stack.enter_context(opened(FileSpec(source.path), verify=verify))
             if "PSF" in hdus:
@@ -250,12 +250,12 @@ def _psf(source: ExposureSource, files: _Files) -> Psf | None:
     """Return the PSF of the file, or of the user."""
     width = source.options.number("fwhm", source.header)
     if width is not None:
-        from skytool.models.psf import AnalyticPsf
+        from skytool.models.psf.kinds import AnalyticPsf
 
         return AnalyticPsf.gaussian(width)
     if not source.recipe.psf:
         return None
-    from skytool.models.psf import psf_from_hdus
+    from skytool.models.psf.kinds import psf_from_hdus
 
     hdus = [files.hdu(ref) for ref in source.recipe.psf]
     return psf_from_hdus(hdus, name=source.recipe.psf[0].name)

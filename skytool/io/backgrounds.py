@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from skytool.errors import IncompatibleError
 
 if TYPE_CHECKING:
-    from skytool.models.background import Background
+    from skytool.models.background.hdus import Background
     from skytool.models.exposure import Exposure
 
 _LAYERS = frozenset({"BKG", "BKGMASK", "BKGVAR"})
@@ -28,7 +28,7 @@ def read_background(file: str) -> Background:
     """
     from skytool.io.filespec import FileSpec
     from skytool.io.fits import opened, selected
-    from skytool.models.background import background_from_hdus
+    from skytool.models.background.hdus import background_from_hdus
 
     spec = FileSpec.parse(file)
     with opened(spec) as hdus:
@@ -64,7 +64,7 @@ def stored_background(exposure: Exposure) -> Background:
     InputError
         If they are damaged.
     """
-    from skytool.models.background import background_from_hdus
+    from skytool.models.background.hdus import background_from_hdus
 
     layers = [hdu for hdu in exposure.extensions if hdu.name in _LAYERS]
     if not layers:

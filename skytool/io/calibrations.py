@@ -9,7 +9,7 @@ from skytool.errors import InputError
 from skytool.io.filespec import FileSpec
 
 if TYPE_CHECKING:
-    from skytool.models.detector_table import DetectorTable
+    from skytool.models.records.detector_table import DetectorTable
 
 
 def read_detector_table(file: str, *, tract: int | None = None) -> DetectorTable:
@@ -30,7 +30,7 @@ def read_detector_table(file: str, *, tract: int | None = None) -> DetectorTable
         If it has no rows for the tract.
     """
     from skytool.io.tables import read_columns
-    from skytool.models.detector_table import DetectorTable
+    from skytool.models.records.detector_table import DetectorTable
 
     name = FileSpec.parse(file).name
     return DetectorTable.from_columns(read_columns(file), name=name, tract=tract)
@@ -57,7 +57,7 @@ def read_wcs_cards(file: str, *, number: int) -> str | None:
         If the file cannot be read, is no header, or lacks that of the extension.
     """
     from skytool.io.texts import text_of
-    from skytool.models.external_calibration import wcs_cards
+    from skytool.models.records.external_calibration import wcs_cards
 
     path = Path(file)
     if not path.exists():

@@ -11,16 +11,16 @@ from skytool.errors import SkytoolError
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import checksum_problems, list_extensions, opened
 from skytool.io.sources import find_sources
-from skytool.models.background import background_from_hdus
-from skytool.models.celestial import celestial_wcs
+from skytool.models.background.hdus import background_from_hdus
 from skytool.models.exposure_hdus import PLANE_NAMES, check_format, squared_unit
 from skytool.models.keywords import is_wcs_keyword
 from skytool.models.mask import Mask, declared_bits
 from skytool.models.pixels import image_array, integer_array
-from skytool.models.provenance import CONFIG, INPUTS, read_config, read_inputs
-from skytool.models.psf import psf_from_hdus
-from skytool.models.psf_places import middle_star
-from skytool.models.records import read_ccd_records, read_visit_records
+from skytool.models.psf.kinds import psf_from_hdus
+from skytool.models.psf.places import middle_star
+from skytool.models.records.provenance import CONFIG, INPUTS, read_config, read_inputs
+from skytool.models.records.warp import read_ccd_records, read_visit_records
+from skytool.models.sky.celestial import celestial_wcs
 from skytool.models.tables import table_columns
 
 if TYPE_CHECKING:

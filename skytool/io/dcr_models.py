@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from skytool.errors import InputError
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import opened
-from skytool.models.dcr_hdus import KIND, model_from_exposures, model_from_hdus
+from skytool.models.dcr.hdus import KIND, model_from_exposures, model_from_hdus
 from skytool.models.exposure_hdus import check_format, from_hdus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skytool.models.dcr_model import DcrModel
+    from skytool.models.dcr.model import DcrModel
     from skytool.models.exposure import Exposure
 
 

@@ -16,9 +16,9 @@ from skytool.io.describe_parts import (
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import list_extensions, opened
 from skytool.io.units import fits_unit
-from skytool.models.observation import observation_from_header
+from skytool.models.observation.observation import observation_from_header
 from skytool.models.photometry import calibration_from_header
-from skytool.models.provenance import CONFIG, INPUTS, read_config, read_inputs
+from skytool.models.records.provenance import CONFIG, INPUTS, read_config, read_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

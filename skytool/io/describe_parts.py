@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.noise import sky_noise
+from skytool.core.noise.estimate import sky_noise
 from skytool.errors import SkytoolError
-from skytool.models.background import background_from_hdus
-from skytool.models.celestial import frame_of, has_tables
+from skytool.models.background.hdus import background_from_hdus
 from skytool.models.mask import PLANES
-from skytool.models.orientation import position_text, sky_orientation
-from skytool.models.psf_places import middle_star, stars_across
+from skytool.models.psf.places import middle_star, stars_across
+from skytool.models.sky.celestial import frame_of, has_tables
+from skytool.models.sky.orientation import position_text, sky_orientation
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

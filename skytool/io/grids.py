@@ -11,7 +11,7 @@ from skytool.io.filespec import FileSpec
 if TYPE_CHECKING:
     from astropy.io import fits
 
-    from skytool.models.geometry import TargetGrid
+    from skytool.models.sky.geometry import TargetGrid
 
 _PARENT_IMAGES = ("SCI", "IMAGE")  # whose coordinates, beside X0 and Y0, are those of the parent
 
@@ -35,7 +35,7 @@ def read_grid(file: str) -> TargetGrid:
     from skytool.io.fits import opened, selected
     from skytool.io.skywcs import in_array_pixels, origin_of
     from skytool.io.texts import text_of
-    from skytool.models.geometry import TargetGrid
+    from skytool.models.sky.geometry import TargetGrid
 
     spec = FileSpec.parse(file)
     text = None if spec.extension is not None else text_of(spec)

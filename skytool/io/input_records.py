@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skytool.models.provenance import InputRecord
+from skytool.models.records.provenance import InputRecord
 
 if TYPE_CHECKING:
     from skytool.io.sources import ExposureSource

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from skytool.models.skymap import SkyMap
+    from skytool.models.skymap.skymap import SkyMap
 
 KIND = "SKYMAP"
 """SKYTYPE of the file."""
@@ -27,7 +27,7 @@ def read_sky_map(file: str) -> SkyMap:
         If it cannot be read or holds none.
     """
     from skytool.io.fits import opened
-    from skytool.models.skymap_hdus import sky_map_from_hdus
+    from skytool.models.skymap.hdus import sky_map_from_hdus
 
     spec = FileSpec.parse(file)
     with opened(FileSpec(spec.path)) as hdus:
@@ -69,7 +69,7 @@ def write_sky_map(
     from skytool.io.fits import write_hdus
     from skytool.models.exposure_hdus import FORMAT
     from skytool.models.keywords import set_card
-    from skytool.models.skymap_hdus import sky_map_hdus
+    from skytool.models.skymap.hdus import sky_map_hdus
 
     primary = fits.Header()
     set_card(primary, "SKYFMT", FORMAT)

@@ -44,7 +44,7 @@ def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None
     if not any(_CELESTIAL.match(axis) for axis in axes):
         return None
     from skytool.io.fits import logged_warnings
-    from skytool.models.celestial import celestial_wcs
+    from skytool.models.sky.celestial import celestial_wcs
 
     with logged_warnings(name):
         return celestial_wcs(header, name=name, hdus=hdus)
@@ -76,10 +76,10 @@ def origin_of(header: fits.Header) -> Origin:
     """Return the place of the first pixel in its parent frame.
 
     Where neither the linear alternate WCS ``A`` nor LTV1 and LTV2 are there (see
-    `~skytool.models.geometry.origin_from_header`), X0 and Y0 say it, if they are whole numbers.
+    `~skytool.models.sky.geometry.origin_from_header`), X0 and Y0 say it, if they are whole numbers.
     """
     if not {"CTYPE1A", "LTV1", "LTV2"}.isdisjoint(header):
-        from skytool.models.geometry import origin_from_header
+        from skytool.models.sky.geometry import origin_from_header
 
         return origin_from_header(header)
     y, x = header.get("Y0"), header.get("X0")

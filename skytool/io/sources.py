@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from skytool.io.layouts.contents import Contents, HduInfo, Shape
     from skytool.io.layouts.recipe import PlaneRef, Recipe
     from skytool.models.exposure import Exposure, Origin
-    from skytool.models.external_calibration import ExternalCalibration
+    from skytool.models.records.external_calibration import ExternalCalibration
 
 __all__ = ["ExposureSource", "ReadOptions", "find_sources", "read_exposure"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.noise import counting_variance, sky_noise, with_source_noise
+from skytool.core.noise.estimate import counting_variance, sky_noise, with_source_noise
 from skytool.errors import IncompatibleError, SkytoolWarning
 from skytool.io.units import is_per_second
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from skytool.core.noise import NoiseMap
+    from skytool.core.noise.estimate import NoiseMap
     from skytool.io.layouts.recipe import VariancePlan
     from skytool.io.options import ReadOptions
     from skytool.models.mask import Mask

@@ -10,9 +10,9 @@ from skytool.io.filespec import FileSpec
 from skytool.io.fits import opened
 from skytool.io.rows import has_sections
 from skytool.models.exposure_hdus import from_hdus
-from skytool.models.merged_records import CCDS_PER_VISIT, WarpRecords
-from skytool.models.provenance import earlier_settings, read_inputs
-from skytool.models.records import (
+from skytool.models.records.merged import CCDS_PER_VISIT, WarpRecords
+from skytool.models.records.provenance import earlier_settings, read_inputs
+from skytool.models.records.warp import (
     CcdRecord,
     VisitRecord,
     read_ccd_records,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from skytool.io.sources import ExposureSource
     from skytool.models.exposure import Exposure
-    from skytool.models.provenance import InputRecord, SettingRecord
+    from skytool.models.records.provenance import InputRecord, SettingRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +106,8 @@ def _stored(
 
 def _own_records(exposure: Exposure, source: ExposureSource, index: int) -> WarpRecords:
     """Return the records of an image on its own."""
-    from skytool.models.geometry import celestial_header, footprint_edges
-    from skytool.models.observation import observation_from_header
+    from skytool.models.observation.observation import observation_from_header
+    from skytool.models.sky.geometry import celestial_header, footprint_edges
 
     seen = observation_from_header(source.header)
     number = index if seen.visit_number is None else seen.visit_number

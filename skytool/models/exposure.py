@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from skytool.models.mask import Mask
     from skytool.models.photometry import PhotometricCalibration
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
 
 
 class Origin(NamedTuple):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from skytool.models.photometric_calibration import PhotometricCalibration
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
 
     Hdu: TypeAlias = "fits.ImageHDU | fits.BinTableHDU"
 
@@ -306,8 +306,8 @@ def _plane(
 
 def _place_cards(wcs: WCS | None, origin: Origin) -> tuple[fits.Header, list[fits.ImageHDU]]:
     """Return the cards of the coordinates, and the tables that distortions need."""
-    from skytool.models.celestial import celestial_header, has_tables
-    from skytool.models.geometry import origin_cards
+    from skytool.models.sky.celestial import celestial_header, has_tables
+    from skytool.models.sky.geometry import origin_cards
 
     header, tables = fits.Header(), []
     if wcs is not None and not has_tables(wcs):
@@ -338,13 +338,13 @@ def _named(hdus: fits.HDUList, plane: str, name: str) -> fits.ImageHDU:
 def _wcs(header: fits.Header, hdus: fits.HDUList, name: str) -> WCS | None:
     if "CTYPE1" not in header:
         return None
-    from skytool.models.celestial import celestial_wcs
+    from skytool.models.sky.celestial import celestial_wcs
 
     return celestial_wcs(header, name=name, hdus=hdus)
 
 
 def _origin(header: fits.Header) -> Origin:
-    from skytool.models.geometry import origin_from_header
+    from skytool.models.sky.geometry import origin_from_header
 
     return origin_from_header(header)
 
@@ -362,14 +362,14 @@ def _calibration(header: fits.Header, unit: str, name: str) -> PhotometricCalibr
 def _psf(hdus: fits.HDUList, name: str) -> Psf | None:
     if "PSF" not in hdus:
         return None
-    from skytool.models.psf import psf_from_hdus
+    from skytool.models.psf.kinds import psf_from_hdus
 
     return psf_from_hdus(hdus, name=name)
 
 
 def _others(hdus: fits.HDUList, wcs: WCS | None, name: str) -> list[Hdu]:
     """Return the extensions that are neither plane nor PSF nor part of the coordinates."""
-    from skytool.models.celestial import has_tables
+    from skytool.models.sky.celestial import has_tables
 
     known = {*PLANE_NAMES, *_PSF_NAMES}
     if wcs is not None and has_tables(wcs):

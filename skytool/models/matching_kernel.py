@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import numpy as np
 from astropy.io import fits
 
-from skytool.core.chebyshev import ChebyshevModel
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.background.chebyshev import ChebyshevModel
+from skytool.core.matching.spatial_kernel import SpatialKernel
 from skytool.errors import InputError
 from skytool.models.keywords import set_card
 from skytool.models.pixels import damage_errors

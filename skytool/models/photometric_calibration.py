@@ -13,7 +13,7 @@ from skytool.errors import IncompatibleError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.background.chebyshev import ChebyshevModel
 
 NANOJANSKY_ZERO_POINT = 31.4
 """AB magnitude of one nanojansky (Oke & Gunn 1983): 48.6 mag is 1 erg / s / cm2 / Hz = 1e32 nJy."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from astropy.io import fits
 
-from skytool.core.cell_averages import knots_of_averages
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import InterpolationRule
+from skytool.core.background.cell_averages import knots_of_averages
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule
 from skytool.errors import AlgorithmError, IncompatibleError, InputError
-from skytool.models.background import Background, BinnedBackground
+from skytool.models.background.hdus import Background, BinnedBackground
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.keywords import observation_cards, set_card
 from skytool.models.mask import Mask

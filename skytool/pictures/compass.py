@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skytool.models.orientation import SkyOrientation
+    from skytool.models.sky.orientation import SkyOrientation
 
 _ARROW = 38  # px
 _PAD = 12

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.errors import IncompatibleError
-from skytool.models.background import background_from_hdus
+from skytool.models.background.hdus import background_from_hdus
 from skytool.models.exposure import Origin
 from skytool.models.exposure_hdus import squared_unit
-from skytool.models.observation import observation_from_header
-from skytool.models.orientation import position_text, sky_orientation
-from skytool.models.psf_places import stars_across
+from skytool.models.observation.observation import observation_from_header
+from skytool.models.psf.places import stars_across
+from skytool.models.sky.orientation import position_text, sky_orientation
 from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
 from skytool.pictures.differences import kernels_image, significance_panel, sources_panel
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
-    from skytool.models.orientation import SkyOrientation
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
+    from skytool.models.sky.orientation import SkyOrientation
     from skytool.pictures.colours import LegendEntry
     from skytool.pictures.scaling import Scale
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.noise import sky_noise
+from skytool.core.noise.estimate import sky_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

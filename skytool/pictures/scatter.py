@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from skytool.core.blocks import block_means, block_statistics, kept_average
+from skytool.core.background.blocks import block_means, block_statistics, kept_average
 from skytool.core.statistics import Clip
 from skytool.errors import IncompatibleError
-from skytool.models.background import BinnedBackground, background_from_hdus
+from skytool.models.background.hdus import BinnedBackground, background_from_hdus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.models.background import BackgroundLayer
+    from skytool.models.background.hdus import BackgroundLayer
     from skytool.models.exposure import Exposure
     from skytool.pictures.colours import Colour, LegendEntry
 

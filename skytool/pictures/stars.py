@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.errors import IncompatibleError
-from skytool.models.psf_stars import PSF_STARS, PsfStars
+from skytool.models.psf.stars import PSF_STARS, PsfStars
 from skytool.pictures.scatter import Points, ScatterPanel
 
 if TYPE_CHECKING:

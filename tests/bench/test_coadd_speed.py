@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from skytool.core.coadd import CoaddBits, CoaddPlanes, Tally, coadd
+from skytool.core.stacks.coadd import CoaddBits, CoaddPlanes, Tally, coadd
 from tests.cli.coadding import write_warp
 from tests.cli.warping import sky_cards
 

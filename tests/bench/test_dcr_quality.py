@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from skytool.core.dcr_basis import BandBasis, band_nodes
-from skytool.core.dcr_predict import predict_spectral
-from skytool.core.dcr_region import LsqRule, RegionExposure, solve_region, weighted_mean
+from skytool.core.dcr.basis import BandBasis, band_nodes
+from skytool.core.dcr.predict import predict_spectral
+from skytool.core.dcr.region import LsqRule, RegionExposure, solve_region, weighted_mean
 from tests.stages.chromatic import AIRMASSES, Sky, stamp
 
 pytestmark = pytest.mark.bench

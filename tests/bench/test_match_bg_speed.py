@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.cells import cell_statistics
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.cells import cell_statistics
 from skytool.core.statistics import Clip, Statistic
 from tests.bench.costs import cost
 from tests.cli.warping import sky_cards, write_exposure

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from skytool.core.pixel_map import PixelMap
-from skytool.core.resample import resample
-from tests.core.resampling import EDGE, NO_DATA
+from skytool.core.resampling.pixel_map import PixelMap
+from skytool.core.resampling.resample import resample
+from tests.core.resampled import EDGE, NO_DATA
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 

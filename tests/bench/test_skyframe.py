@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from skytool.core.blocks import block_means, block_statistics
-from skytool.core.cell_grid import CellGrid
+from skytool.core.background.blocks import block_means, block_statistics
+from skytool.core.background.cell_grid import CellGrid
 from skytool.core.statistics import Clip
 from skytool.stages.skyframe import with_layers
 from tests.bench.costs import cost

@@ -8,10 +8,10 @@ from astropy.io import fits
 from skytool.io.fits import write_hdus
 from skytool.models.exposure import Exposure
 from skytool.models.exposure_hdus import primary_header, to_hdus
-from skytool.models.geometry import TargetGrid
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration
-from skytool.models.psf import ConstantPsf
+from skytool.models.psf.kinds import ConstantPsf
+from skytool.models.sky.geometry import TargetGrid
 from tests.stages.chromatic import MIDDLE, SCALE, WIDTH, Sky, stamp
 
 LATITUDE, DECLINATION = -30.2, -30.0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.coadd import median_variance
+from skytool.core.stacks.coadd import median_variance
 from tests.cli.coadding import NANOJANSKY, SHAPE, coadded, write_warp
 from tests.cli.warping import run
 

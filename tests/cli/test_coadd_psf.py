@@ -5,9 +5,9 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from skytool.core.adaptive_moments import adaptive_moments
+from skytool.core.psf.adaptive_moments import adaptive_moments
 from skytool.io.sources import read_exposure
-from skytool.models.coadd_psf import CoaddPsf, NoInputsError
+from skytool.models.psf.coadd import CoaddPsf, NoInputsError
 from tests.cli.coadding import read
 from tests.cli.warping import FWHM_PER_SIGMA, run, sky_cards, write_exposure, write_grid
 

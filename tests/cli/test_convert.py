@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from skytool.io.sources import read_exposure
-from skytool.models.provenance import read_config, read_inputs
+from skytool.models.records.provenance import read_config, read_inputs
 from tests.cli.broken import BROKEN, make_broken
 from tests.cli.warping import run
 from tests.io.foreign import image_hdu, planes, primary, wcs_header, write

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.cli.dcr_options import _WAVELENGTHS
-from skytool.core.refraction import LONGEST, SHORTEST
+from skytool.cli.dcr.options import _WAVELENGTHS
+from skytool.core.refraction.atmosphere import LONGEST, SHORTEST
 from tests.cli.warping import run
 from tests.models.headers import DECAM, HSC, SAAO
 

@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from skytool.models.photometry import PhotometricCalibration
-from skytool.models.psf import psf_from_hdus
+from skytool.models.psf.kinds import psf_from_hdus
 from tests.cli.differencing import SHAPE, run, small_pair, written
 from tests.stages.pairs import SCALE, SIGMA_SCIENCE, SIGMA_TEMPLATE, exposure, pair, wcs_of
 

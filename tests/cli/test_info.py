@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.cli.info_text import as_text
+from skytool.cli.info.text import as_text
 from skytool.io.dqmap import shipped_dq_maps
 from skytool.io.fits import write_hdus
 from skytool.models.mask import Mask

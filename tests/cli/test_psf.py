@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.models.psf import AnalyticPsf, psf_from_hdus
-from skytool.models.psf_stars import PsfStars
+from skytool.models.psf.kinds import AnalyticPsf, psf_from_hdus
+from skytool.models.psf.stars import PsfStars
 from tests.cli.warping import run, sky_cards, write_exposure
 from tests.models.psfex import psfex_table
 from tests.stages.star_fields import compared, crowd, field, varying

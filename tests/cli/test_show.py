@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skytool.cli import show
+from skytool.cli.show import command as show
 from skytool.pictures.scaling import Stretch
 from tests.cli.broken import BROKEN, make_broken
 from tests.cli.warping import run

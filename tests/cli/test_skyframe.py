@@ -9,9 +9,9 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from skytool.cli.main import cli
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import InterpolationRule, interpolate_cells
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, interpolate_cells
 from skytool.io.fits import opened
 from skytool.models.skyframe import sky_frame_from_hdus
 from tests.cli.skyframing import (

@@ -151,7 +151,7 @@ def test_the_layout_is_the_documented_one(products, kind):
 
 
 def test_every_option_is_in_the_settings(products):
-    from skytool.cli.warp import warp as command
+    from skytool.cli.warp.command import warp as command
 
     names = set(read_warp(products["fraction"]).others["CONFIG"]["NAME"].tolist())
     settings = {

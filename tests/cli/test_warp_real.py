@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from photutils.aperture import CircularAnnulus, CircularAperture
 from scipy import ndimage
 
-from skytool.core.adaptive_moments import adaptive_moments
+from skytool.core.psf.adaptive_moments import adaptive_moments
 from tests.cli.warping import FWHM_PER_SIGMA, moved, read_warp, run
 
 pytestmark = [

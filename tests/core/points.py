@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skytool.core.decorrelation import nodes
-from skytool.core.source_psf import SourcePsf, whole_image
+from skytool.core.difference.decorrelation import nodes
+from skytool.core.difference.source_psf import SourcePsf, whole_image
 
 HALF = 15
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skytool.core.convolve import convolve, convolve_planes, convolve_variance
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.matching.spatial_kernel import SpatialKernel
 
 
 def convolved_slowly(plane, kernel):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from skytool.core.mask_spread import spread_mask, spread_mask_by_weight
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.matching.spatial_kernel import SpatialKernel
 
 
 def spread_slowly(mask, support):

@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.difference_cells import ImagePiece
-from skytool.core.flux_scale import flux_scale
-from skytool.core.interpolation import InterpolationRule
-from skytool.core.match_kernels import squared_residuals
-from skytool.core.reference_cost import (
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.interpolation import InterpolationRule
+from skytool.core.background.reference_cost import (
     NO_FIGURES,
     CostKind,
     CostWeights,
@@ -15,9 +12,12 @@ from skytool.core.reference_cost import (
     combined_figures,
     sky_figures,
 )
-from skytool.core.source_mask import source_mask
+from skytool.core.difference.cells import ImagePiece
+from skytool.core.difference.flux_scale import flux_scale
+from skytool.core.difference.loops import squared_residuals
+from skytool.core.noise.source_mask import source_mask
+from skytool.core.skyframe.superpixels import SuperpixelRule, cells_from_superpixels, superpixels
 from skytool.core.statistics import Clip, Statistic
-from skytool.core.superpixels import SuperpixelRule, cells_from_superpixels, superpixels
 from skytool.core.windows import Window, grid_part
 from skytool.errors import AlgorithmError
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skytool.core.resample import resample
-from tests.core.resampling import NO_DATA, SAT, affine_map, box, draw_stars, rotated_map
+from skytool.core.resampling.resample import resample
+from tests.core.resampled import NO_DATA, SAT, affine_map, box, draw_stars, rotated_map
 
 SHAPE = (96, 118)
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from skytool.core.adaptive_moments import adaptive_moments
-from skytool.core.peaks import Peaks, find_peaks
-from skytool.core.star_selection import Surroundings, saturation_level, stellar_size, thinned
-from skytool.core.star_stamps import cut_stamps, star_moments
+from skytool.core.psf.adaptive_moments import adaptive_moments
+from skytool.core.psf.peaks import Peaks, find_peaks
+from skytool.core.psf.star_selection import Surroundings, saturation_level, stellar_size, thinned
+from skytool.core.psf.star_stamps import cut_stamps, star_moments
 
 SHAPE = (180, 230)
 

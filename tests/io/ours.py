@@ -3,21 +3,21 @@
 import numpy as np
 from astropy.io import fits
 
-from skytool.core.chebyshev import ChebyshevModel
+from skytool.core.background.chebyshev import ChebyshevModel
 from skytool.io.fits import write_hdus
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Background,
     BackgroundLayer,
     ChebyshevBackground,
     background_to_hdus,
 )
-from skytool.models.celestial import celestial_wcs
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.exposure_hdus import primary_header, to_hdus
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration
-from skytool.models.provenance import InputRecord, SettingRecord, config_table, inputs_table
-from skytool.models.psf import GridPsf
+from skytool.models.psf.kinds import GridPsf
+from skytool.models.records.provenance import InputRecord, SettingRecord, config_table, inputs_table
+from skytool.models.sky.celestial import celestial_wcs
 from tests.io.foreign import SHAPE, planes, wcs_header
 
 FLAGS = {

@@ -7,7 +7,7 @@ from astropy.io import fits
 from skytool.io.checking import file_problems
 from skytool.io.fits import checksum_problems, write_hdus
 from skytool.io.options import ReadOptions
-from skytool.models.psf import BasisPsf, ConstantPsf
+from skytool.models.psf.kinds import BasisPsf, ConstantPsf
 from tests.io.foreign import image_hdu, planes, primary, wcs_header, write
 from tests.io.ours import exposure, gaussians, write_ours
 

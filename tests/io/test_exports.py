@@ -8,13 +8,13 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
-from skytool.cli import convert
+from skytool.cli.convert import command as convert
 from skytool.errors import IncompatibleError, OutputError, SkytoolWarning
 from skytool.io.dqmap import DqMap
 from skytool.io.exports import EXPORTS, export_exposure
 from skytool.io.exports.jwst import FLAGS
 from skytool.io.sources import find_sources, read_exposure
-from skytool.models.background import background_from_hdus
+from skytool.models.background.hdus import background_from_hdus
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration
 from tests.io.ours import exposure

@@ -5,10 +5,10 @@ from astropy.io import fits
 from skytool.errors import InputError
 from skytool.io.fits import write_hdus
 from skytool.io.sources import ReadOptions, find_sources, read_exposure
-from skytool.models.celestial import celestial_wcs
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.exposure_hdus import primary_header, to_hdus
 from skytool.models.mask import Mask
+from skytool.models.sky.celestial import celestial_wcs
 from tests.io.foreign import (
     SHAPE,
     assert_planes_agree,

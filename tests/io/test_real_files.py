@@ -44,7 +44,7 @@ def test_colour_frames_are_three_exposures_of_one_field(shared):
 
 
 def test_the_inverse_variance_of_the_infrared_chip_is_that_of_its_sky(shared):
-    from skytool.core.noise import sky_noise
+    from skytool.core.noise.estimate import sky_noise
 
     for file in sorted((shared / "data" / "infrared-chip").glob("*.fits")):
         exposure = read_exposure(file)
@@ -54,7 +54,7 @@ def test_the_inverse_variance_of_the_infrared_chip_is_that_of_its_sky(shared):
 
 
 def test_weights_of_the_decam_stamps_are_those_of_their_sky(shared):
-    from skytool.core.noise import sky_noise
+    from skytool.core.noise.estimate import sky_noise
 
     for file in sorted((shared / "data" / "decam-stamps").glob("*_ooi_*")):
         exposure = read_exposure(file)

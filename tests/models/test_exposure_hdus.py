@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skytool import __version__
 from skytool.errors import IncompatibleError, InputError
 from skytool.io.fits import opened, write_hdus
-from skytool.models.celestial import celestial_wcs
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.exposure_hdus import (
     check_format,
@@ -25,7 +24,8 @@ from skytool.models.exposure_hdus import (
 )
 from skytool.models.mask import Mask
 from skytool.models.photometric_calibration import PhotometricCalibration
-from skytool.models.psf import BasisPsf, ConstantPsf
+from skytool.models.psf.kinds import BasisPsf, ConstantPsf
+from skytool.models.sky.celestial import celestial_wcs
 from skytool.models.tables import TableColumn, table_hdu
 
 SHAPE = (37, 53)

@@ -5,7 +5,7 @@ import pytest
 from astropy import units
 from astropy.io import fits
 
-from skytool.core.chebyshev import ChebyshevModel
+from skytool.core.background.chebyshev import ChebyshevModel
 from skytool.errors import IncompatibleError, SkytoolWarning
 from skytool.models.photometry import PhotometricCalibration, calibration_from_header
 

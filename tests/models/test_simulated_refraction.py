@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.models.celestial import celestial_wcs
-from skytool.models.observation import observation_from_header
-from skytool.models.pointing import resolve_pointing
-from skytool.models.refraction_shifts import local_refraction
+from skytool.models.dcr.refraction_shifts import local_refraction
+from skytool.models.observation.observation import observation_from_header
+from skytool.models.observation.pointing import resolve_pointing
+from skytool.models.sky.celestial import celestial_wcs
 from tests.simulate.observing import Band, Observation, Site, Weather
 
 NIGHT = Path(__file__).parents[2] / "data" / "fixtures" / "night"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.curves import InterpolationStyle
+from skytool.core.background.curves import InterpolationStyle
 from skytool.errors import IncompatibleError, InputError
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.cells import cell_statistics
-from skytool.core.chebyshev import point_basis
-from skytool.core.chebyshev_fit import chebyshev_fit
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import (
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.cells import cell_statistics
+from skytool.core.background.chebyshev import point_basis
+from skytool.core.background.chebyshev_fit import chebyshev_fit
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import (
     InterpolationRule,
     UndersampleStyle,
     fill_missing,

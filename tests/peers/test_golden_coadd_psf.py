@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core import warped_psf_loops
-from skytool.core.resampling_kernels import lanczos
+from skytool.core.resampling import warped_psf_loops
+from skytool.core.resampling.kernels import lanczos
 from skytool.io.sources import read_exposure
-from skytool.models.coadd_psf import CoaddPsf, NoInputsError
+from skytool.models.psf.coadd import CoaddPsf, NoInputsError
 from tests.cli.warping import run
 
 DIRECT, MATCHED = "09-makewarp", "14-warpandpsfmatch-2024"

@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from skytool.core.convolve import convolve_planes
-from skytool.core.kernel_basis import alard_lupton_basis, basis_shape
-from skytool.core.spatial_kernel import SpatialKernel, from_triangular, power_to_chebyshev
+from skytool.core.matching.kernel_basis import alard_lupton_basis, basis_shape
+from skytool.core.matching.spatial_kernel import SpatialKernel, from_triangular, power_to_chebyshev
 
 EDGE, NO_DATA = 16, 256
 EDGES = {0: {"edge": "empty", "edge_bits": NO_DATA}, 1: {"edge": "copy", "edge_bits": EDGE}}

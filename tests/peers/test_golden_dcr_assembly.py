@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.dcr_iterate import (
+from skytool.core.dcr.iterate import (
     IterativeRule,
     SteppedExposure,
     model_weights,
     solve_by_steps,
 )
-from skytool.core.refraction import Conditions, differential_refraction
+from skytool.core.refraction.atmosphere import Conditions, differential_refraction
 from skytool.errors import SkytoolWarning
 
 BAD, DETECTED = 1 | 2 | 256, 32

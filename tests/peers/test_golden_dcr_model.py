@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skytool.core.windows import Window
-from skytool.models.dcr_model import DcrModel
+from skytool.models.dcr.model import DcrModel
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.cli.diffim import diffim
-from skytool.cli.diffim_options import stage_config
+from skytool.cli.diffim.command import diffim
+from skytool.cli.diffim.options import stage_config
 from skytool.cli.main import cli
-from skytool.core.kernel_equations import single_equations
-from skytool.core.kernel_singles import solve_singles
-from skytool.core.kernel_stamps import cut_kernel_stamps
+from skytool.core.matching.kernel_equations import single_equations
+from skytool.core.matching.kernel_singles import solve_singles
+from skytool.core.matching.kernel_stamps import cut_kernel_stamps
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
-from skytool.models.psf import ConstantPsf
+from skytool.models.psf.kinds import ConstantPsf
 from skytool.stages.diffim import SourceList, subtract
 from skytool.stages.diffim.inputs import prepare
 from skytool.stages.diffim.preconvolution import correlated, preconvolved_score

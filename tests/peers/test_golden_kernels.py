@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from skytool.core.kernel_basis import alard_lupton_basis, basis_shape
-from skytool.core.spatial_kernel import SpatialKernel, from_triangular
+from skytool.core.matching.kernel_basis import alard_lupton_basis, basis_shape
+from skytool.core.matching.spatial_kernel import SpatialKernel, from_triangular
 
 
 @pytest.mark.parametrize("case", ["a_convTemplate", "cheb_order2_bg1", "g_varying_psf"])

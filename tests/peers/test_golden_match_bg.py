@@ -6,14 +6,19 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from skytool.cli.main import cli
-from skytool.core.chebyshev import ChebyshevModel
-from skytool.core.curves import InterpolationStyle
-from skytool.core.difference_cells import ImagePiece
-from skytool.core.interpolation import InterpolationRule, interpolate_cells
-from skytool.core.polynomial_match import shifted_polynomial
-from skytool.core.reference_cost import CostKind, CostWeights, choose_reference, sky_figures
+from skytool.core.background.chebyshev import ChebyshevModel
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, interpolate_cells
+from skytool.core.background.polynomial_match import shifted_polynomial
+from skytool.core.background.reference_cost import (
+    CostKind,
+    CostWeights,
+    choose_reference,
+    sky_figures,
+)
+from skytool.core.difference.cells import ImagePiece
+from skytool.core.skyframe.superpixels import SuperpixelRule, superpixels
 from skytool.core.statistics import Clip, Statistic
-from skytool.core.superpixels import SuperpixelRule, superpixels
 from skytool.core.windows import Window
 
 FLOAT32 = 1.2e-7
@@ -255,7 +260,7 @@ def test_superpixels_of_differences(tract, case, reference, statistic, style):
 @pytest.mark.parametrize("visit", PATCHES)
 def test_models_of_patches_follow_from_their_cells(tract, visit):
     _, arrays, _ = tract
-    from skytool.core.cell_grid import CellGrid
+    from skytool.core.background.cell_grid import CellGrid
 
     for number in PATCHES[visit]:
         cells = arrays[f"bin64_visit{visit}_patch{number}_binned"].astype(np.float64)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.cells import cell_statistics
-from skytool.core.interpolation import interpolate_cells
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.cells import cell_statistics
+from skytool.core.background.interpolation import interpolate_cells
 from skytool.core.statistics import Statistic, sample_statistics, stack_statistics
 
 FLOAT32 = 1.2e-7  # stored values are float32: two roundings of a relative 6e-8

@@ -7,11 +7,11 @@ import pytest
 from astropy.io import fits
 
 from skytool.core.convolve import convolve_planes
-from skytool.core.kernel_basis import alard_lupton_basis
-from skytool.core.model_psf import ModelPsf
-from skytool.core.psf_match import match_to_model
-from skytool.core.psf_match_config import PsfMatchConfig, match_cells
-from skytool.core.spatial_kernel import SpatialKernel, from_triangular
+from skytool.core.matching.kernel_basis import alard_lupton_basis
+from skytool.core.matching.model_psf import ModelPsf
+from skytool.core.matching.psf_match import match_to_model
+from skytool.core.matching.psf_match_config import PsfMatchConfig, match_cells
+from skytool.core.matching.spatial_kernel import SpatialKernel, from_triangular
 
 NO_DATA = 256
 INPUTS = ("gauss16", "gauss24", "moffat")

@@ -7,23 +7,23 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from skytool.core.dcr_shift import shifted, shifted_split
-from skytool.core.refraction import (
+from skytool.core.dcr.shift import shifted, shifted_split
+from skytool.core.refraction.atmosphere import (
     Conditions,
     default_conditions,
     differential_refraction,
     refraction,
 )
-from skytool.models.bands import Band
-from skytool.models.celestial import celestial_wcs
-from skytool.models.observation import observation_from_header
-from skytool.models.orientation import sky_orientation
-from skytool.models.pointing import resolve_pointing
-from skytool.models.refraction_shifts import (
+from skytool.models.dcr.bands import Band
+from skytool.models.dcr.refraction_shifts import (
     LocalRefraction,
     shifts_of_subfilters,
     subfilter_shifts,
 )
+from skytool.models.observation.observation import observation_from_header
+from skytool.models.observation.pointing import resolve_pointing
+from skytool.models.sky.celestial import celestial_wcs
+from skytool.models.sky.orientation import sky_orientation
 
 ORDERS = [0, 1, 3, 5]
 

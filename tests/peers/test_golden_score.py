@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 
 from skytool.core.convolve import convolve, convolve_planes
-from skytool.core.decorrelation import InputNoise, whitening
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.difference.decorrelation import InputNoise, whitening
+from skytool.core.matching.spatial_kernel import SpatialKernel
 from skytool.core.statistics import sample_statistics
 
 CASE = "p_preconvolve"

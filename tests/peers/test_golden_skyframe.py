@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.focal_plane_grid import Affine, FocalPlaneGrid, FocalPlaneRule
-from skytool.core.interpolation import InterpolationRule, interpolate_cells
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, interpolate_cells
+from skytool.core.skyframe.focal_plane_grid import Affine, FocalPlaneGrid, FocalPlaneRule
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
 from skytool.stages.skyframe import (

@@ -8,9 +8,9 @@ from astropy.wcs import WCS
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import maximum_filter
 
-from skytool.core.pixel_map import PixelMap
-from skytool.core.resample import resample
-from skytool.core.resampling_kernels import lanczos, resampling_kernel
+from skytool.core.resampling.kernels import lanczos, resampling_kernel
+from skytool.core.resampling.pixel_map import PixelMap
+from skytool.core.resampling.resample import resample
 
 NO_DATA = 1 << 8
 EDGE = 1 << 4

@@ -3,8 +3,8 @@
 import pytest
 
 from skytool.io.sources import find_sources
-from skytool.models.observation import observation_from_header
-from skytool.models.pointing import resolve_pointing
+from skytool.models.observation.observation import observation_from_header
+from skytool.models.observation.pointing import resolve_pointing
 
 
 def pointing_of(path):

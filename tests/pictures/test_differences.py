@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.kernel_basis import alard_lupton_basis
+from skytool.core.matching.kernel_basis import alard_lupton_basis
 from skytool.errors import IncompatibleError
 from skytool.models.matching_kernel import MatchingKernel
 from skytool.models.source_catalogue import SourceCatalogue

@@ -7,7 +7,7 @@ from astropy.io import fits
 from skytool.errors import IncompatibleError, InputError
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
-from skytool.models.psf_stars import PsfStars
+from skytool.models.psf.stars import PsfStars
 from skytool.pictures.panel import View, panel_of
 from skytool.pictures.picture import draw_picture
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skytool.core.chebyshev import ChebyshevModel
+from skytool.core.background.chebyshev import ChebyshevModel
 from skytool.core.windows import Window
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask

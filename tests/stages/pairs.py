@@ -6,7 +6,7 @@ from astropy.wcs import WCS
 
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask
-from skytool.models.psf import ConstantPsf
+from skytool.models.psf.kinds import ConstantPsf
 
 SIGMA_TEMPLATE, SIGMA_SCIENCE, SCALE = 1.6, 2.4, 1.2
 SHAPE = (400, 440)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skytool.core.curves import InterpolationStyle
+from skytool.core.background.curves import InterpolationStyle
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask
 from skytool.models.skyframe import SkyFrame
@@ -100,7 +100,7 @@ def low_order(values):
 def frame_of(truth, *, bin_size=16, variance=0.0, origin=(0, 0)):
     """Return a frame without noise of a pattern in superpixels."""
     shape = truth.shape
-    from skytool.core.cell_grid import CellGrid
+    from skytool.core.background.cell_grid import CellGrid
 
     cells = CellGrid.from_bin_size(shape, bin_size, rounding="nearest")
     values = cell_means(truth, cells).astype(np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skytool.core.adaptive_moments import adaptive_moments
+from skytool.core.psf.adaptive_moments import adaptive_moments
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
 from tests.simulate import SimulatedPsf

@@ -7,7 +7,7 @@ from scipy.signal import fftconvolve
 
 from skytool.errors import AlgorithmError, IncompatibleError, NothingToDoError, SkytoolWarning
 from skytool.models.mask import Mask
-from skytool.models.psf import BasisPsf, ConstantPsf
+from skytool.models.psf.kinds import BasisPsf, ConstantPsf
 from skytool.stages.diffim import DiffimConfig, aligned, subtract
 from tests.stages.pairs import (
     SCALE,

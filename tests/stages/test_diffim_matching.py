@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from skytool.core.kernel_fit_config import FitConfig
+from skytool.core.matching.kernel_fit_config import FitConfig
 from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.diffim import BasisConfig, DiffimConfig, StarsConfig, subtract

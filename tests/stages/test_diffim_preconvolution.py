@@ -3,10 +3,10 @@ import pytest
 from scipy.ndimage import shift as moved
 from scipy.signal import fftconvolve
 
-from skytool.core.score import matched_filter
-from skytool.core.source_psf import SourcePsf
-from skytool.core.spatial_kernel import SpatialKernel
-from skytool.models.psf import ConstantPsf
+from skytool.core.difference.score import matched_filter
+from skytool.core.difference.source_psf import SourcePsf
+from skytool.core.matching.spatial_kernel import SpatialKernel
+from skytool.models.psf.kinds import ConstantPsf
 from skytool.stages.diffim import DiffimConfig, subtract
 from skytool.stages.diffim.preconvolution import preconvolved_score
 from tests.stages.pairs import (

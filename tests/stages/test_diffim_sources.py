@@ -4,11 +4,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from skytool.errors import AlgorithmError, IncompatibleError
-from skytool.models.background import background_from_hdus
+from skytool.models.background.hdus import background_from_hdus
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.mask import Mask
 from skytool.models.photometric_calibration import PhotometricCalibration
-from skytool.models.psf import ConstantPsf
+from skytool.models.psf.kinds import ConstantPsf
 from skytool.models.source_catalogue import COLUMNS
 from skytool.stages.diffim.check import CheckConfig, check_difference
 from skytool.stages.diffim.sky_sources import empty_places

@@ -5,10 +5,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from skytool.core.curves import Extrapolation, InterpolationStyle
-from skytool.core.difference_cells import CellRule
-from skytool.core.interpolation import InterpolationRule, UndersampleStyle
-from skytool.core.polynomial_match import PolynomialRule
+from skytool.core.background.curves import Extrapolation, InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, UndersampleStyle
+from skytool.core.background.polynomial_match import PolynomialRule
+from skytool.core.difference.cells import CellRule
 from skytool.core.statistics import Clip, Statistic
 from skytool.core.windows import Window
 from skytool.errors import AlgorithmError, IncompatibleError, NothingToDoError

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skytool.core.polynomial_match import PolynomialRule
+from skytool.core.background.polynomial_match import PolynomialRule
 from skytool.core.windows import Window
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg import MatchConfig, Overlapping, fit_of, pair_cells, partner_of, solve

@@ -6,7 +6,7 @@ import pytest
 from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
-from skytool.models.psf import AnalyticPsf, BasisPsf, GridPsf
+from skytool.models.psf.kinds import AnalyticPsf, BasisPsf, GridPsf
 from skytool.stages.psf import REASONS, PsfConfig, judge_psf, measure_psf
 from tests.simulate import SimulatedPsf
 from tests.stages.star_fields import SHAPE, compared, crowd, draw, field, positions, varying

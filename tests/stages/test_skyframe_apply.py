@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skytool.core.focal_plane_grid import Affine
+from skytool.core.skyframe.focal_plane_grid import Affine
 from skytool.errors import AlgorithmError, IncompatibleError, NothingToDoError, SkytoolWarning
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Background,
     BackgroundLayer,
     ConstantBackground,
@@ -454,7 +454,7 @@ def test_the_steps_one_by_one_give_the_scale_too(rng):
     ("width", "limits"), [(10, [0, 2, 5, 7, 10]), (7, [0, 1, 3, 5, 7]), (3, [0, 1, 2, 3])]
 )
 def test_boxes_divide_a_detector_downwards(width, limits):
-    from skytool.core.cell_grid import CellGrid
+    from skytool.core.background.cell_grid import CellGrid
     from skytool.stages.skyframe import sample_boxes
 
     config = SkyMeasurementConfig(x_num_samples=4, y_num_samples=4)

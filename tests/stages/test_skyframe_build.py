@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skytool.core.focal_plane_grid import Affine
+from skytool.core.skyframe.focal_plane_grid import Affine
 from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Background,
     BackgroundLayer,
     ConstantBackground,

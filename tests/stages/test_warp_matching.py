@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.adaptive_moments import adaptive_moments
-from skytool.core.model_psf import ModelPsf
-from skytool.core.psf_match_config import PsfMatchConfig
+from skytool.core.matching.model_psf import ModelPsf
+from skytool.core.matching.psf_match_config import PsfMatchConfig
+from skytool.core.psf.adaptive_moments import adaptive_moments
 from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
-from skytool.models.celestial import celestial_wcs
 from skytool.models.exposure import Exposure
-from skytool.models.geometry import TargetGrid
 from skytool.models.mask import Mask
-from skytool.models.psf import AnalyticPsf, ConstantPsf
+from skytool.models.psf.kinds import AnalyticPsf, ConstantPsf
+from skytool.models.sky.celestial import celestial_wcs
+from skytool.models.sky.geometry import TargetGrid
 from skytool.stages.warp import Detector, WarpConfig, warp_and_match_visit
 from skytool.stages.warp.matching_config import MatchingConfig
 

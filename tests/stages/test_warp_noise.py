@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skytool.core.model_psf import ModelPsf
-from skytool.core.resampling_kernels import predicted_noise
-from skytool.models.celestial import celestial_wcs
+from skytool.core.matching.model_psf import ModelPsf
+from skytool.core.resampling.kernels import predicted_noise
 from skytool.models.exposure import Exposure
-from skytool.models.geometry import TargetGrid
 from skytool.models.mask import Mask
-from skytool.models.psf import AnalyticPsf
+from skytool.models.psf.kinds import AnalyticPsf
+from skytool.models.sky.celestial import celestial_wcs
+from skytool.models.sky.geometry import TargetGrid
 from skytool.stages.warp import Detector, WarpConfig, warp_and_match_visit, warp_visit
 from skytool.stages.warp.matching_config import MatchingConfig
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from skytool.errors import NothingToDoError
 from skytool.models.exposure import Exposure, Origin
-from skytool.models.geometry import TargetGrid
 from skytool.models.mask import Mask
+from skytool.models.sky.geometry import TargetGrid
 from skytool.stages.warp import Detector, WarpConfig, warp_visit
 from tests.cli.warping import SCALE, sky_cards
 

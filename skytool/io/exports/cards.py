@@ -10,9 +10,9 @@ from astropy.io import fits
 from skytool import __version__
 from skytool.errors import SkytoolWarning
 from skytool.io.units import is_per_second
-from skytool.models.celestial import celestial_header
 from skytool.models.keywords import set_card
 from skytool.models.photometry import calibration_from_header
+from skytool.models.sky.celestial import celestial_header
 
 if TYPE_CHECKING:
     from skytool.models.exposure import Exposure

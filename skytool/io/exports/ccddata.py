@@ -10,7 +10,7 @@ from astropy.io import fits
 from skytool.io.exports.cards import image_header, observation_header, place_header
 from skytool.io.fits import write_foreign
 from skytool.models.keywords import set_card
-from skytool.models.psf_places import middle_star
+from skytool.models.psf.places import middle_star
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

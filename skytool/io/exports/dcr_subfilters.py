@@ -9,7 +9,7 @@ from astropy.io import fits
 from skytool.errors import IncompatibleError
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import write_foreign
-from skytool.models.dcr_hdus import model_from_exposure, subfilter_exposures
+from skytool.models.dcr.hdus import model_from_exposure, subfilter_exposures
 from skytool.models.exposure_hdus import primary_header, to_hdus
 
 if TYPE_CHECKING:

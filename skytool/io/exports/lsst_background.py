@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import InterpolationRule
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule
 from skytool.errors import IncompatibleError
 from skytool.io.fits import write_foreign
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Approximation,
     Background,
     BackgroundLayer,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from skytool.models.background import BackgroundModel
+    from skytool.models.background.hdus import BackgroundModel
     from skytool.models.exposure import Exposure
 
 _OURS = ("EXTNAME", "EXTVER", "SKYMODEL", "SKYMVER", "BKGOP", "BKGSTAGE", "SKYSCALE", "SKYSCERR")

@@ -12,7 +12,7 @@ from skytool.errors import SkytoolWarning
 from skytool.io.exports.cards import image_header, observation_header
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import write_foreign
-from skytool.models.tpv import tpv_header
+from skytool.models.sky.tpv import tpv_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Warps of several visits added to one image."""
 
-from skytool.core.coadd import Clipping
+from skytool.core.stacks.coadd import Clipping
 from skytool.stages.coadd.config import BAD_PLANES, CoaddConfig
 from skytool.stages.coadd.inputs import CoaddInput, check_warps
 from skytool.stages.coadd.stage import CoaddResult, InputReport, coadd_warps

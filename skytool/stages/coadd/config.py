@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skytool.core.coadd import Clipping, Statistic
+from skytool.core.stacks.coadd import Clipping, Statistic
 
 Units = Literal["auto", "njy", "zeropoint", "input"]
 Weight = Literal["visit", "pixel", "equal"]

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.models.coadd_psf import CoaddPsf
     from skytool.models.exposure import Exposure, Origin
-    from skytool.models.psf import Psf
+    from skytool.models.psf.coadd import CoaddPsf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.coadd.config import CoaddConfig
 
 
@@ -115,8 +115,8 @@ def _warp_psf(psf: Psf | None, shape: tuple[int, int]) -> CoaddPsf | None:
     """Return the PSF of a warp; that of another image becomes one of a single input."""
     if psf is None:
         return None
-    from skytool.models.coadd_psf import CoaddPsf
-    from skytool.models.psf_input import PsfInput
+    from skytool.models.psf.coadd import CoaddPsf
+    from skytool.models.psf.input import PsfInput
 
     if isinstance(psf, CoaddPsf):
         return psf
@@ -157,7 +157,7 @@ def check_warps(warps: Sequence[Warp]) -> str:
     IncompatibleError
         If their grids, filters or kinds differ.
     """
-    from skytool.models.observation import check_single_filter, observation_from_header
+    from skytool.models.observation.observation import check_single_filter, observation_from_header
 
     filter_name = check_single_filter(
         (warp.name, observation_from_header(warp.header)) for warp in warps

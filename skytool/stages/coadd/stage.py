@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.coadd import CoaddBits, CoaddPlanes, Tally, coadd
+from skytool.core.stacks.coadd import CoaddBits, CoaddPlanes, Tally, coadd
 from skytool.errors import NothingToDoError, SkytoolWarning
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.models.coadd_psf import CoaddPsf
     from skytool.models.exposure import Origin
+    from skytool.models.psf.coadd import CoaddPsf
     from skytool.stages.coadd.config import CoaddConfig
     from skytool.stages.coadd.inputs import CoaddInput, CoaddUnit
 
@@ -229,7 +229,7 @@ def _psf(
         if len(lacking) < len(inputs):
             _log.warning("the coadd gets no PSF: %s has none", ", ".join(lacking))
         return None
-    from skytool.models.coadd_psf import merged_psf
+    from skytool.models.psf.coadd import merged_psf
 
     psfs = (entry.psf for entry in inputs if entry.psf is not None)
     return merged_psf(zip(psfs, weights.tolist(), strict=True), shape)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skytool.core.dcr_iterate import IterativeRule
-from skytool.core.dcr_region import LsqRule
+from skytool.core.dcr.iterate import IterativeRule
+from skytool.core.dcr.region import LsqRule
 
 Solver = Literal["lsq", "iterative"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.dcr_region import RegionExposure
+from skytool.core.dcr.region import RegionExposure
 from skytool.errors import AlgorithmError, IncompatibleError
-from skytool.models.coadd_psf import merged_psf
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
+from skytool.models.psf.coadd import merged_psf
 from skytool.stages.coadd import CoaddConfig, CoaddInput
 from skytool.stages.coadd.inputs import common_unit
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.coadd.inputs import CoaddUnit
     from skytool.stages.dcr.tiles import Tile
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.dcr_iterate import SteppedExposure, model_weights, solve_by_steps
-from skytool.core.dcr_predict import predict_split
-from skytool.core.source_mask import source_mask
+from skytool.core.dcr.iterate import SteppedExposure, model_weights, solve_by_steps
+from skytool.core.dcr.predict import predict_split
+from skytool.core.noise.source_mask import source_mask
 from skytool.stages.dcr.inputs import region_exposure
 from skytool.stages.dcr.result import Step, TileResult
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.dcr_region import RegionExposure
+    from skytool.core.dcr.region import RegionExposure
     from skytool.models.exposure import Exposure
     from skytool.stages.dcr.config import DcrConfig
     from skytool.stages.dcr.inputs import TileInput
@@ -43,7 +43,7 @@ class StartingSky:
     sources : ndarray of bool, shape (ny, nx)
         Its sources.
     freedom : ndarray of float32, shape (ny, nx)
-        `~skytool.core.dcr_iterate.model_weights`.
+        `~skytool.core.dcr.iterate.model_weights`.
     """
 
     image: Image

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.dcr_basis import BandBasis
-from skytool.core.dcr_region import solve_region, weighted_mean
+from skytool.core.dcr.basis import BandBasis
+from skytool.core.dcr.region import solve_region, weighted_mean
 from skytool.stages.dcr.inputs import region_exposure
 from skytool.stages.dcr.result import Step, TileResult
 

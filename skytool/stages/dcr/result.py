@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from skytool.models.dcr_model import DcrModel
+from skytool.models.dcr.model import DcrModel
 from skytool.models.mask import Mask
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.core.refraction import Variant
-    from skytool.models.bands import Band
+    from skytool.core.refraction.atmosphere import Variant
+    from skytool.models.dcr.bands import Band
     from skytool.models.exposure import Origin
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.coadd.inputs import CoaddUnit
     from skytool.stages.dcr.tiles import Tile
 

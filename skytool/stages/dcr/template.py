@@ -9,17 +9,17 @@ import numpy as np
 
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError, NothingToDoError
-from skytool.models.dcr_planes import matched_exposure
-from skytool.models.footprint import footprint_edges
+from skytool.models.dcr.planes import matched_exposure
 from skytool.models.mask import Mask
+from skytool.models.sky.footprint import footprint_edges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skytool.models.dcr_model import DcrModel
+    from skytool.models.dcr.model import DcrModel
     from skytool.models.exposure import Exposure
-    from skytool.models.geometry import TargetGrid
-    from skytool.models.pointing import Pointing
+    from skytool.models.observation.pointing import Pointing
+    from skytool.models.sky.geometry import TargetGrid
 
 _BLOCK = 1000  # pixels over which refraction is taken as the same
 _TOLERANCE = 1e-4  # pixel, of grids that are one

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.dcr_basis import band_nodes
+from skytool.core.dcr.basis import band_nodes
 from skytool.core.windows import Window
-from skytool.models.refraction_shifts import local_refraction
+from skytool.models.dcr.refraction_shifts import local_refraction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.core.refraction import Variant
-    from skytool.models.bands import Band
-    from skytool.models.pointing import Pointing
-    from skytool.models.refraction_shifts import LocalRefraction
+    from skytool.core.refraction.atmosphere import Variant
+    from skytool.models.dcr.bands import Band
+    from skytool.models.dcr.refraction_shifts import LocalRefraction
+    from skytool.models.observation.pointing import Pointing
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Tile:
     outer : Window
         These and what is around them.
     dy, dx : ndarray of float64, shape (n_exposures, n_nodes)
-        Shift of every exposure at `~skytool.core.dcr_basis.band_nodes` [pixel].
+        Shift of every exposure at `~skytool.core.dcr.basis.band_nodes` [pixel].
     pairs : ndarray of float64, shape (n_exposures, n_subfilters, 2, 2)
         Shifts ``(dy, dx)`` of the two halves of every subfilter [pixel].
     """
@@ -99,7 +99,7 @@ class RefractionSetting:
 
     def tile(self, core: Window, outer: Window, n_subfilters: int) -> Tile:
         """Return a piece of sky with the shifts in its middle."""
-        from skytool.models.refraction_shifts import shifts_of_subfilters
+        from skytool.models.dcr.refraction_shifts import shifts_of_subfilters
 
         wavelengths = self.band.effective_wavelength + self.band.bandwidth / 2.0 * band_nodes(
             n_subfilters

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.chebyshev import ChebyshevModel, n_terms, point_basis
+from skytool.core.background.chebyshev import ChebyshevModel, n_terms, point_basis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.detection import detect
-from skytool.core.detection_rate import noise_peaks
-from skytool.core.score import matched_filter
-from skytool.core.source_measure import Pixels, point_fluxes
+from skytool.core.difference.detection import detect
+from skytool.core.difference.detection_rate import noise_peaks
+from skytool.core.difference.score import matched_filter
+from skytool.core.difference.source_measure import Pixels, point_fluxes
 from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.stages.diffim.sources_measure import source_psf
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.source_psf import SourcePsf
+    from skytool.core.difference.source_psf import SourcePsf
     from skytool.models.exposure import Exposure
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.diffim.sources import SourceReport
     from skytool.stages.diffim.sources_config import SourcesConfig
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skytool.core.kernel_basis import DEFAULT_DEGREES, DEFAULT_WIDTHS
-from skytool.core.kernel_fit_config import FitConfig
+from skytool.core.matching.kernel_basis import DEFAULT_DEGREES, DEFAULT_WIDTHS
+from skytool.core.matching.kernel_fit_config import FitConfig
 
 Mode = Literal["convolve-template", "convolve-science", "auto"]
 
@@ -77,7 +77,7 @@ class BasisConfig:
     n_components: int = 5
 
     def degrees_for(self, mode: str) -> tuple[int, ...]:
-        """Return the degrees for the sense of a match, see `skytool.core.kernel_basis.BasisShape`."""
+        """Return the degrees for the sense of a match, see `skytool.core.matching.kernel_basis.BasisShape`."""
         return self.deconvolution_degrees if mode == "deconvolution" else self.degrees
 
     def __post_init__(self) -> None:

@@ -10,20 +10,20 @@ import numpy as np
 
 from skytool.core.clipped import clipped_moments
 from skytool.core.convolve import convolve, convolve_variance
-from skytool.core.decorrelation import InputNoise, nodes, through_nodes, whitening
+from skytool.core.difference.decorrelation import InputNoise, nodes, through_nodes, whitening
 from skytool.core.mask_spread import spread_mask_by_weight
-from skytool.core.noise_correlation import measure_correlation
-from skytool.models.psf import BasisPsf, ConstantPsf
+from skytool.core.noise.correlation import measure_correlation
+from skytool.models.psf.kinds import BasisPsf, ConstantPsf
 from skytool.stages.diffim.background import sky_background
 from skytool.stages.diffim.inputs import TEMPLATE_SUFFIX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.decorrelation import Whitening
-    from skytool.core.spatial_kernel import SpatialKernel
+    from skytool.core.difference.decorrelation import Whitening
+    from skytool.core.matching.spatial_kernel import SpatialKernel
     from skytool.models.matching_kernel import MatchingKernel
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.diffim.config import DiffimConfig
     from skytool.stages.diffim.inputs import Pair, PreparedImage
 

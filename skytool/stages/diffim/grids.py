@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 
-from skytool.core import spherical
+from skytool.core.sphere import directions as spherical
 from skytool.errors import IncompatibleError, NothingToDoError, SkytoolWarning
-from skytool.models.celestial import frame_change, lon_lat
-from skytool.models.observation import check_single_filter, observation_from_header
+from skytool.models.observation.observation import check_single_filter, observation_from_header
+from skytool.models.sky.celestial import frame_change, lon_lat
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -120,7 +120,7 @@ def aligned(template: Exposure, science: Exposure) -> Exposure:
             raise
     else:
         return template
-    from skytool.models.geometry import TargetGrid
+    from skytool.models.sky.geometry import TargetGrid
     from skytool.stages.warp import Detector, WarpConfig, warp_visit
 
     assert science.wcs is not None  # noqa: S101  their offset is known

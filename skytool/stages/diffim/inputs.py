@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from skytool.core.local_fill import fill_from_neighbors
+from skytool.core.noise.local_fill import fill_from_neighbors
 from skytool.errors import IncompatibleError, NothingToDoError
 from skytool.models.mask import Mask
 from skytool.stages.diffim.variance_scale import scaled_variance

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from skytool.core.kernel_basis import SIGMA_TO_FWHM
-from skytool.core.kernel_stamps import cut_kernel_stamps
 from skytool.core.mask_spread import spread_mask
-from skytool.core.peaks import Peaks, find_peaks
-from skytool.core.star_selection import Surroundings, thinned
-from skytool.core.star_stamps import cut_stamps
+from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
+from skytool.core.matching.kernel_stamps import cut_kernel_stamps
+from skytool.core.psf.peaks import Peaks, find_peaks
+from skytool.core.psf.star_selection import Surroundings, thinned
+from skytool.core.psf.star_stamps import cut_stamps
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.kernel_stamps import KernelStamps
+    from skytool.core.matching.kernel_stamps import KernelStamps
     from skytool.stages.diffim.config import StarsConfig
     from skytool.stages.diffim.inputs import Pair, PreparedImage
 

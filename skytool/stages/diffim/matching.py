@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.kernel_basis import BasisShape, alard_lupton_basis, basis_shape
-from skytool.core.kernel_cells import cell_numbers
-from skytool.core.kernel_delta import component_basis, pixel_kernels
-from skytool.core.kernel_fit import FitError, KernelFitter
-from skytool.core.kernel_regularization import central_penalty, forward_penalty
+from skytool.core.matching.kernel_basis import BasisShape, alard_lupton_basis, basis_shape
+from skytool.core.matching.kernel_cells import cell_numbers
+from skytool.core.matching.kernel_delta import component_basis, pixel_kernels
+from skytool.core.matching.kernel_fit import FitError, KernelFitter
+from skytool.core.matching.kernel_regularization import central_penalty, forward_penalty
 from skytool.errors import AlgorithmError, NothingToDoError
 from skytool.models.matching_kernel import KernelStars, MatchingKernel
 from skytool.stages.diffim.kernel_stars import (
@@ -25,8 +25,8 @@ from skytool.stages.diffim.kernel_stars import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.kernel_fit import KernelFit
-    from skytool.core.kernel_stamps import KernelStamps
+    from skytool.core.matching.kernel_fit import KernelFit
+    from skytool.core.matching.kernel_stamps import KernelStamps
     from skytool.models.exposure import Exposure
     from skytool.stages.diffim.config import BasisConfig, DiffimConfig
     from skytool.stages.diffim.inputs import Pair

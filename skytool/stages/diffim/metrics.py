@@ -14,7 +14,7 @@ from skytool.models.photometry import NANOJANSKY_ZERO_POINT
 if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.diffim.inputs import Pair
 
 _LARGE_OFFSET = 0.05  # of flux scales [mag]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.convolve import convolve, convolve_variance
-from skytool.core.decorrelation import InputNoise, whitening
-from skytool.core.local_fill import fill_from_neighbors
+from skytool.core.difference.decorrelation import InputNoise, whitening
 from skytool.core.mask_spread import spread_mask_by_weight
-from skytool.core.spatial_kernel import SpatialKernel
+from skytool.core.matching.spatial_kernel import SpatialKernel
+from skytool.core.noise.local_fill import fill_from_neighbors
 from skytool.errors import IncompatibleError
 from skytool.models.mask import Mask
 from skytool.stages.diffim.differencing import inner_part, subtracted, typical_noise

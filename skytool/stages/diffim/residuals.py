@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.star_stamps import cut_stamps
+from skytool.core.psf.star_stamps import cut_stamps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.detection import detect, grown_pixels
-from skytool.core.dipole import ImagePart
-from skytool.core.score import matched_filter, significance
-from skytool.core.source_psf import SourcePsf
+from skytool.core.difference.detection import detect, grown_pixels
+from skytool.core.difference.dipole import ImagePart
+from skytool.core.difference.score import matched_filter, significance
+from skytool.core.difference.source_psf import SourcePsf
 from skytool.errors import AlgorithmError
-from skytool.models.background import Background, BackgroundLayer, background_to_hdus
+from skytool.models.background.hdus import Background, BackgroundLayer, background_to_hdus
 from skytool.models.mask import Mask
 from skytool.models.source_catalogue import COLUMNS, SourceCatalogue
 from skytool.stages.diffim.sky_sources import empty_places
@@ -40,9 +40,9 @@ from skytool.stages.diffim.sources_metrics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.detection import Detections
-    from skytool.core.dipole import Dipole
-    from skytool.models.background_layers import BackgroundModel
+    from skytool.core.difference.detection import Detections
+    from skytool.core.difference.dipole import Dipole
+    from skytool.models.background.layers import BackgroundModel
     from skytool.models.exposure import Exposure
     from skytool.stages.diffim.sources_config import SourcesConfig
     from skytool.stages.diffim.sources_measure import Floats, Values
@@ -245,7 +245,7 @@ def _less(image: Plane, sky: BackgroundModel | None) -> Plane:
 
 def _gaussian(psf: SourcePsf, width: float) -> SourcePsf:
     """Return a round Gaussian as wide as the star in the middle of the image."""
-    from skytool.core.spatial_kernel import SpatialKernel
+    from skytool.core.matching.spatial_kernel import SpatialKernel
 
     half = int(width * psf.sigma + 0.5) // 2
     offsets = np.arange(-half, half + 1)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.cells import cell_statistics
-from skytool.core.chebyshev import n_terms, point_basis
-from skytool.core.chebyshev_fit import chebyshev_fit
-from skytool.core.interpolation import InterpolationRule, fill_missing
-from skytool.models.background_layers import BinnedBackground, ChebyshevBackground
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.cells import cell_statistics
+from skytool.core.background.chebyshev import n_terms, point_basis
+from skytool.core.background.chebyshev_fit import chebyshev_fit
+from skytool.core.background.interpolation import InterpolationRule, fill_missing
+from skytool.models.background.layers import BinnedBackground, ChebyshevBackground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.models.background_layers import BackgroundModel
+    from skytool.models.background.layers import BackgroundModel
     from skytool.stages.diffim.sources_config import SourcesConfig
 
 _LEAST_GOOD = 0.1  # part of a cell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skytool.core.dipole import DipoleRule
+from skytool.core.difference.dipole import DipoleRule
 
 Filter = Literal["psf", "gaussian"]
 

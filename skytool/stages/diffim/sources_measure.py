@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.decorrelation import nodes
-from skytool.core.dipole import ImagePart, fit_dipole
-from skytool.core.source_loops import flags_in_footprints, flags_near
-from skytool.core.source_measure import (
+from skytool.core.difference.decorrelation import nodes
+from skytool.core.difference.dipole import ImagePart, fit_dipole
+from skytool.core.difference.source_loops import flags_in_footprints, flags_near
+from skytool.core.difference.source_measure import (
     Pixels,
     aperture_fluxes,
     point_fluxes,
     point_positions,
 )
-from skytool.core.source_psf import SourcePsf, whole_image
-from skytool.core.spherical import longitude_latitude
-from skytool.core.star_stamps import star_moments
+from skytool.core.difference.source_psf import SourcePsf, whole_image
+from skytool.core.psf.star_stamps import star_moments
+from skytool.core.sphere.directions import longitude_latitude
 from skytool.errors import IncompatibleError
-from skytool.models.celestial import directions
 from skytool.models.photometric_calibration import NANOJANSKY_ZERO_POINT
+from skytool.models.sky.celestial import directions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from skytool.core.detection import Detections
-    from skytool.core.dipole import Dipole, DipoleRule
+    from skytool.core.difference.detection import Detections
+    from skytool.core.difference.dipole import Dipole, DipoleRule
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.diffim.sources_config import SourcesConfig
 
     Floats = NDArray[np.float64]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.detection_rate import noise_peaks
-from skytool.core.noise_correlation import mean_correlation, measure_correlation
+from skytool.core.difference.detection_rate import noise_peaks
+from skytool.core.noise.correlation import mean_correlation, measure_correlation
 from skytool.core.statistics import sample_statistics
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.detection import Detections
+    from skytool.core.difference.detection import Detections
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
     from skytool.models.source_catalogue import SourceCatalogue

@@ -35,10 +35,10 @@ from skytool.stages.diffim.variance_scale import difference_factor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.kernel_basis import BasisShape
+    from skytool.core.matching.kernel_basis import BasisShape
     from skytool.models.exposure import Exposure
     from skytool.models.matching_kernel import MatchingKernel
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.diffim.config import DiffimConfig
     from skytool.stages.diffim.differencing import Subtracted
     from skytool.stages.diffim.inputs import Pair

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.noise import sky_noise
+from skytool.core.noise.estimate import sky_noise
+from skytool.core.noise.variance_scale import fine_scatter_factor, scatter_factors
 from skytool.core.statistics import IQR_TO_SIGMA
-from skytool.core.variance_scale import fine_scatter_factor, scatter_factors
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from skytool.core.chebyshev import n_terms
+from skytool.core.background.chebyshev import n_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from skytool.core.difference_cells import ImagePiece
+    from skytool.core.difference.cells import ImagePiece
     from skytool.stages.match_bg.models import FrameModel
 
 _MOST_POINTS = 512  # of a lattice along an axis

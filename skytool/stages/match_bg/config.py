@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from skytool.core.curves import Extrapolation
-from skytool.core.difference_cells import CellRule
-from skytool.core.interpolation import InterpolationRule
-from skytool.core.polynomial_match import PolynomialRule
-from skytool.core.reference_cost import CostKind, CostWeights
+from skytool.core.background.curves import Extrapolation
+from skytool.core.background.interpolation import InterpolationRule
+from skytool.core.background.polynomial_match import PolynomialRule
+from skytool.core.background.reference_cost import CostKind, CostWeights
+from skytool.core.difference.cells import CellRule
 from skytool.core.statistics import Clip
 
 if TYPE_CHECKING:
-    from skytool.core.superpixels import SuperpixelRule
+    from skytool.core.skyframe.superpixels import SuperpixelRule
 
 Mode = Literal["reference", "global"]
 Gauge = Literal["reference", "mean", "lowest"]

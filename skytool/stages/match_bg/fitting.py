@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid, extrapolated_cells
-from skytool.core.chebyshev import term_degrees
-from skytool.core.difference_cells import (
+from skytool.core.background.cell_grid import CellGrid, extrapolated_cells
+from skytool.core.background.chebyshev import term_degrees
+from skytool.core.background.interpolation import UndersampleStyle, grid_rule
+from skytool.core.background.polynomial_match import fit_polynomial
+from skytool.core.difference.cells import (
     FrameCells,
     ImagePiece,
     centered_values,
     frame_cells,
 )
-from skytool.core.interpolation import UndersampleStyle, grid_rule
-from skytool.core.polynomial_match import fit_polynomial
-from skytool.core.superpixels import superpixels
+from skytool.core.skyframe.superpixels import superpixels
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps, Lattice
 from skytool.stages.match_bg.models import (

@@ -10,10 +10,10 @@ import numpy as np
 
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError
+from skytool.models.keywords import is_wcs_keyword
 
 # What is imported while pixels are in memory may keep them there, in the traces of exceptions.
-from skytool.models.geometry import source_positions
-from skytool.models.keywords import is_wcs_keyword
+from skytool.models.sky.geometry import source_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

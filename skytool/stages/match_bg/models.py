@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid, extrapolated_cells
-from skytool.core.curves import Extrapolation, InterpolationStyle
-from skytool.core.interpolation import InterpolationRule, UndersampleStyle, interpolate_outer
-from skytool.core.polynomial_match import bounded_polynomial, shifted_polynomial
-from skytool.core.superpixels import cells_from_superpixels, superpixel_grid
+from skytool.core.background.cell_grid import CellGrid, extrapolated_cells
+from skytool.core.background.curves import Extrapolation, InterpolationStyle
+from skytool.core.background.interpolation import (
+    InterpolationRule,
+    UndersampleStyle,
+    interpolate_outer,
+)
+from skytool.core.background.polynomial_match import bounded_polynomial, shifted_polynomial
+from skytool.core.skyframe.superpixels import cells_from_superpixels, superpixel_grid
 from skytool.core.windows import Window, grid_part
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     BackgroundModel,
     BinnedBackground,
     ChebyshevBackground,
@@ -25,9 +29,9 @@ from skytool.models.background import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.chebyshev import ChebyshevModel
-    from skytool.core.chebyshev_fit import ChebyshevFit
-    from skytool.core.superpixels import SuperpixelRule
+    from skytool.core.background.chebyshev import ChebyshevModel
+    from skytool.core.background.chebyshev_fit import ChebyshevFit
+    from skytool.core.skyframe.superpixels import SuperpixelRule
 
     Floats = NDArray[np.float64]
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid, extrapolated_cells
-from skytool.core.chebyshev import ChebyshevModel
-from skytool.core.chebyshev_fit import ChebyshevFit
-from skytool.core.difference_cells import ImagePiece, frame_cells
-from skytool.core.interpolation import UndersampleStyle
-from skytool.core.overlap_solve import (
+from skytool.core.background.cell_grid import CellGrid, extrapolated_cells
+from skytool.core.background.chebyshev import ChebyshevModel
+from skytool.core.background.chebyshev_fit import ChebyshevFit
+from skytool.core.background.interpolation import UndersampleStyle
+from skytool.core.background.overlap_solve import (
     OverlapRule,
     OverlapSolution,
     PairCells,
     connected_groups,
     solve_overlaps,
 )
-from skytool.core.polynomial_match import fit_polynomial
+from skytool.core.background.polynomial_match import fit_polynomial
+from skytool.core.difference.cells import ImagePiece, frame_cells
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps
 from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.reference_cost import ReferenceChoice
+    from skytool.core.background.reference_cost import ReferenceChoice
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.prepared import PreparedPiece
     from skytool.stages.match_bg.stage import Piece

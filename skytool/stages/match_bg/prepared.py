@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.source_mask import source_mask
+from skytool.core.noise.source_mask import source_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.background.chebyshev import ChebyshevModel
     from skytool.core.windows import Window
     from skytool.models.exposure import Exposure
     from skytool.stages.match_bg.config import MatchConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.match_kernels import squared_residuals
+from skytool.core.difference.loops import squared_residuals
 from skytool.core.statistics import sample_statistics
 from skytool.errors import AlgorithmError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.models.background import BackgroundModel
+    from skytool.models.background.hdus import BackgroundModel
     from skytool.stages.match_bg.background_fit import BackgroundFit
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.prepared import Difference

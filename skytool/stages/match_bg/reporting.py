@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.chebyshev_fit import MAD_TO_SIGMA
-from skytool.core.difference_cells import CellRule, frame_cells
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.chebyshev_fit import MAD_TO_SIGMA
+from skytool.core.difference.cells import CellRule, frame_cells
 from skytool.core.statistics import noise_correlation
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.cells import CellStatistics
-    from skytool.core.difference_cells import FrameCells, ImagePiece
-    from skytool.models.background import BackgroundModel
+    from skytool.core.background.cells import CellStatistics
+    from skytool.core.difference.cells import FrameCells, ImagePiece
+    from skytool.models.background.hdus import BackgroundModel
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.models import FrameModel
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.flux_scale import flux_scale
-from skytool.core.source_mask import source_mask
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.difference.flux_scale import flux_scale
+from skytool.core.noise.source_mask import source_mask
 from skytool.errors import AlgorithmError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from skytool.core.flux_scale import FluxScale
+    from skytool.core.difference.flux_scale import FluxScale
     from skytool.models.exposure import Exposure
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.stage import Piece

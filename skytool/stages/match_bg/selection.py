@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.difference_cells import ImagePiece
-from skytool.core.overlap_solve import connected_groups
-from skytool.core.reference_cost import (
+from skytool.core.background.overlap_solve import connected_groups
+from skytool.core.background.reference_cost import (
     NO_FIGURES,
     CostKind,
     ReferenceChoice,
@@ -18,7 +17,8 @@ from skytool.core.reference_cost import (
     plane_chi2,
     sky_figures,
 )
-from skytool.core.superpixels import superpixels
+from skytool.core.difference.cells import ImagePiece
+from skytool.core.skyframe.superpixels import superpixels
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg.background_fit import Lattice
 from skytool.stages.match_bg.prepared import prepare
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.superpixels import SuperpixelRule
+    from skytool.core.skyframe.superpixels import SuperpixelRule
     from skytool.stages.match_bg.config import MatchConfig
     from skytool.stages.match_bg.stage import Piece
 

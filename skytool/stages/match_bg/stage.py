@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.difference_cells import ImagePiece
+from skytool.core.difference.cells import ImagePiece
 from skytool.errors import NothingToDoError
-from skytool.models.background import BackgroundLayer, BackgroundModel, ConstantBackground
+from skytool.models.background.hdus import BackgroundLayer, BackgroundModel, ConstantBackground
 from skytool.stages.match_bg.config import EXTRAPOLATED
 from skytool.stages.match_bg.fitting import fit_background, given_background
 from skytool.stages.match_bg.prepared import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.chebyshev import ChebyshevModel
+    from skytool.core.background.chebyshev import ChebyshevModel
     from skytool.core.windows import Window
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask

@@ -9,13 +9,13 @@ from astropy.io import fits
 
 from skytool.core.windows import Window
 from skytool.errors import IncompatibleError, InputError, NothingToDoError
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Background,
     BackgroundLayer,
     ImageBackground,
     background_from_hdus,
 )
-from skytool.models.background import background_to_hdus as layers_to_hdus
+from skytool.models.background.hdus import background_to_hdus as layers_to_hdus
 from skytool.models.keywords import set_card
 from skytool.models.mask import Mask
 from skytool.stages.match_bg.stage import STAGE
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.models.background import BackgroundModel
+    from skytool.models.background.hdus import BackgroundModel
     from skytool.models.exposure import Exposure
     from skytool.stages.match_bg.stage import MatchedPiece
 

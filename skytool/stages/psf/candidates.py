@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.field_fit import FieldFit
-from skytool.core.kernel_basis import SIGMA_TO_FWHM
-from skytool.core.peaks import find_peaks
-from skytool.core.psf_forms import Forms, fit_forms
-from skytool.core.star_selection import Surroundings, stellar_size, thinned
-from skytool.core.star_stamps import cut_stamps, smoothing_for, star_moments
+from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
+from skytool.core.psf.field_fit import FieldFit
+from skytool.core.psf.forms import Forms, fit_forms
+from skytool.core.psf.peaks import find_peaks
+from skytool.core.psf.star_selection import Surroundings, stellar_size, thinned
+from skytool.core.psf.star_stamps import cut_stamps, smoothing_for, star_moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.peaks import Peaks
-    from skytool.core.star_stamps import StarMoments
+    from skytool.core.psf.peaks import Peaks
+    from skytool.core.psf.star_stamps import StarMoments
     from skytool.stages.psf.config import PsfConfig
     from skytool.stages.psf.planes import Planes
 

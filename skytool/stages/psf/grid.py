@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.epsf import build_epsf
+from skytool.core.psf.epsf import build_epsf
 from skytool.errors import AlgorithmError
-from skytool.models.psf import GridPsf
+from skytool.models.psf.kinds import GridPsf
 
 if TYPE_CHECKING:
-    from skytool.core.psf_fit import PsfFit
+    from skytool.core.psf.fit import PsfFit
     from skytool.stages.psf.config import PsfConfig
 
 _STARS_PER_POINT = 15

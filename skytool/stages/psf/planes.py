@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from skytool.core.noise import sky_noise
-from skytool.core.star_selection import saturation_level
-from skytool.core.star_stamps import cut_stamps
+from skytool.core.noise.estimate import sky_noise
+from skytool.core.psf.star_selection import saturation_level
+from skytool.core.psf.star_stamps import cut_stamps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from skytool.core.peaks import Peaks
+    from skytool.core.psf.peaks import Peaks
     from skytool.models.exposure import Exposure
 
     Flags = NDArray[np.bool_]

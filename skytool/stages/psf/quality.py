@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.kernel_basis import SIGMA_TO_FWHM
-from skytool.core.psf_samples import StarImages
-from skytool.core.star_stamps import smoothing_for, star_moments
-from skytool.models.psf_stars import PsfStars
+from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
+from skytool.core.psf.samples import StarImages
+from skytool.core.psf.star_stamps import smoothing_for, star_moments
+from skytool.models.psf.stars import PsfStars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.psf_stars import StarFit
-    from skytool.core.star_stamps import StarMoments
-    from skytool.models.psf import Psf
+    from skytool.core.psf.star_stamps import StarMoments
+    from skytool.core.psf.stars import StarFit
+    from skytool.models.psf.kinds import Psf
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
@@ -40,7 +40,7 @@ class DrawnPsf:
     psf: Psf
 
     def images(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> Floats:
-        """Return stars; see `~skytool.core.psf_samples.PsfSamples.images`."""
+        """Return stars; see `~skytool.core.psf.samples.PsfSamples.images`."""
         return self._moved(y, x, rows, columns, 0.0, 0.0)
 
     def drawn(self, *, y: Floats, x: Floats, rows: Floats, columns: Floats) -> StarImages:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.adaptive_moments import adaptive_moments
-from skytool.core.kernel_basis import SIGMA_TO_FWHM
-from skytool.core.psf_fit import MOST_NEIGHBOURS, PsfFitRule, fit_psf
-from skytool.core.psf_neighbours import with_found_neighbours
-from skytool.core.psf_stars import fit_stars
+from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
+from skytool.core.psf.adaptive_moments import adaptive_moments
+from skytool.core.psf.fit import MOST_NEIGHBOURS, PsfFitRule, fit_psf
+from skytool.core.psf.neighbours import with_found_neighbours
+from skytool.core.psf.stars import fit_stars
 from skytool.core.stamps import half_maximum_fwhm
 from skytool.errors import AlgorithmError, SkytoolWarning
-from skytool.models.psf import BasisPsf, Psf
-from skytool.models.psf_places import finely_sampled, middle_star, stars_across
+from skytool.models.psf.kinds import BasisPsf, Psf
+from skytool.models.psf.places import finely_sampled, middle_star, stars_across
 from skytool.stages.psf.candidates import find_sources, select_stars
 from skytool.stages.psf.planes import Planes
 from skytool.stages.psf.quality import DrawnPsf, PsfQuality, star_table
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.psf_stars import StarModel, Stars
+    from skytool.core.psf.stars import StarModel, Stars
     from skytool.models.exposure import Exposure
-    from skytool.models.psf_stars import PsfStars
+    from skytool.models.psf.stars import PsfStars
     from skytool.stages.psf.candidates import Candidates
     from skytool.stages.psf.config import PsfConfig
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.psf_stars import Neighbours, Stars
-from skytool.core.star_selection import Surroundings
-from skytool.core.star_stamps import cut_stamps
+from skytool.core.psf.star_selection import Surroundings
+from skytool.core.psf.star_stamps import cut_stamps
+from skytool.core.psf.stars import Neighbours, Stars
 
 if TYPE_CHECKING:
     from skytool.stages.psf.candidates import Candidates

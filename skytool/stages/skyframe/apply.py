@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.sky_scale import ScaleSamples, ScaleSolution, solve_with_order
+from skytool.core.skyframe.scale import ScaleSamples, ScaleSolution, solve_with_order
 from skytool.errors import AlgorithmError, SkytoolWarning
-from skytool.models.background import BackgroundLayer, BinnedBackground, ChebyshevBackground
+from skytool.models.background.hdus import BackgroundLayer, BinnedBackground, ChebyshevBackground
 from skytool.stages.skyframe.blocks import SkyBlocks, without_objects
 from skytool.stages.skyframe.large_scale import FocalPlane, measured_cells, on_detector
 from skytool.stages.skyframe.layers import STAGE
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.blocks import Blocks
-    from skytool.core.chebyshev import ChebyshevModel
-    from skytool.core.focal_plane_grid import Affine
+    from skytool.core.background.blocks import Blocks
+    from skytool.core.background.chebyshev import ChebyshevModel
+    from skytool.core.skyframe.focal_plane_grid import Affine
     from skytool.models.skyframe import SkyFrame
     from skytool.stages.skyframe.config import ApplyConfig
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.blocks import Blocks, block_means, block_statistics
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import InterpolationRule, interpolate_outer
-from skytool.core.object_mask import DetectionRule, DetectionScale, find_objects
+from skytool.core.background.blocks import Blocks, block_means, block_statistics
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, interpolate_outer
+from skytool.core.background.object_mask import DetectionRule, DetectionScale, find_objects
 from skytool.core.statistics import Clip, Statistic
 from skytool.stages.skyframe.config import OBJECT_PLANES
 from skytool.stages.skyframe.layers import changed_image, restoring_layers

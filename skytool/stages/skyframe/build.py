@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.sky_checks import mask_overlap
+from skytool.core.skyframe.checks import mask_overlap
 from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.models.keywords import common_cards
 from skytool.stages.skyframe.fit import SkyFit, fit_sky
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.focal_plane_grid import Affine
+    from skytool.core.skyframe.focal_plane_grid import Affine
     from skytool.models.skyframe import SkyFrame
     from skytool.stages.skyframe.config import BuildConfig
     from skytool.stages.skyframe.night import BuildInput
@@ -53,7 +53,7 @@ class ExposureReport:
         Why it did not.
     slope, slope_error, correlation, chi2 : float
         Comparison with the pattern of the other visits, as in
-        `~skytool.core.sky_checks.ExposureChecks`.
+        `~skytool.core.skyframe.checks.ExposureChecks`.
     strengths : tuple of float
         Of the further patterns, in units of the level.
     """

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.sky_checks import ExposureChecks, check_exposures
-from skytool.core.sky_components import principal_components
-from skytool.core.sky_model import SkyCells, SkySolution, SolveRule, combined_pattern, solve_sky
+from skytool.core.skyframe.checks import ExposureChecks, check_exposures
+from skytool.core.skyframe.components import principal_components
+from skytool.core.skyframe.model import (
+    SkyCells,
+    SkySolution,
+    SolveRule,
+    combined_pattern,
+    solve_sky,
+)
 from skytool.core.statistics import Clip, Statistic
 from skytool.errors import AlgorithmError
 from skytool.stages.skyframe.large_scale import FocalPlane, measured_cells, on_detector
@@ -21,9 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.blocks import Blocks
-    from skytool.core.focal_plane_grid import Affine
-    from skytool.core.sky_combine import Combined
+    from skytool.core.background.blocks import Blocks
+    from skytool.core.skyframe.combine import Combined
+    from skytool.core.skyframe.focal_plane_grid import Affine
     from skytool.stages.skyframe.config import BuildConfig
     from skytool.stages.skyframe.measure import Pixels
     from skytool.stages.skyframe.night import Night

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.curves import Extrapolation, InterpolationStyle
-from skytool.core.interpolation import InterpolationRule, fill_missing
+from skytool.core.background.curves import Extrapolation, InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule, fill_missing
 from skytool.errors import AlgorithmError
 from skytool.models.mask import Mask
 from skytool.models.skyframe import SkyFrame
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from skytool.core.blocks import Blocks
-    from skytool.core.sky_combine import Combined
+    from skytool.core.background.blocks import Blocks
+    from skytool.core.skyframe.combine import Combined
     from skytool.models.exposure import Origin
     from skytool.stages.skyframe.config import BuildConfig
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.cell_grid import CellGrid
-from skytool.core.curves import InterpolationStyle
-from skytool.core.focal_plane_grid import Affine, FocalPlaneGrid, FocalPlaneRule
-from skytool.core.interpolation import InterpolationRule
-from skytool.core.sky_model import smooth_terms
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule
+from skytool.core.skyframe.focal_plane_grid import Affine, FocalPlaneGrid, FocalPlaneRule
+from skytool.core.skyframe.model import smooth_terms
 from skytool.errors import IncompatibleError
-from skytool.models.background import BinnedBackground
+from skytool.models.background.hdus import BinnedBackground
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from skytool.core.blocks import Blocks
+    from skytool.core.background.blocks import Blocks
     from skytool.stages.skyframe.config import FocalPlaneConfig
 
     Floats = NDArray[np.float64]
@@ -99,7 +99,7 @@ class FocalPlane:
         Returns
         -------
         terms : ndarray of float64, shape (n, k)
-            As `~skytool.core.sky_model.smooth_terms` sorts them.
+            As `~skytool.core.skyframe.model.smooth_terms` sorts them.
         """
         at_y, at_x = self.places[detector](y=y, x=x)
         y_range, x_range = self.limits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.errors import IncompatibleError, NothingToDoError
-from skytool.models.background import (
+from skytool.models.background.hdus import (
     Background,
     BackgroundLayer,
     ImageBackground,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.chebyshev_fit import MAD_TO_SIGMA
-from skytool.core.curves import InterpolationStyle
+from skytool.core.background.chebyshev_fit import MAD_TO_SIGMA
+from skytool.core.background.curves import InterpolationStyle
 from skytool.core.mask_spread import spread_mask
-from skytool.core.sky_combine import lower_middle
+from skytool.core.skyframe.combine import lower_middle
 from skytool.errors import AlgorithmError
 from skytool.stages.skyframe.blocks import (
     SkyBlocks,

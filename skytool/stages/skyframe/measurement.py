@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.blocks import block_means, block_statistics
-from skytool.core.curves import InterpolationStyle
-from skytool.core.interpolation import InterpolationRule
-from skytool.core.sky_combine import combine_by_errors, combine_by_scatter
-from skytool.core.sky_scale import ScaleSamples, ScaleSolution
-from skytool.core.sky_scale import solve_scales as solve
+from skytool.core.background.blocks import block_means, block_statistics
+from skytool.core.background.curves import InterpolationStyle
+from skytool.core.background.interpolation import InterpolationRule
+from skytool.core.skyframe.combine import combine_by_errors, combine_by_scatter
+from skytool.core.skyframe.scale import ScaleSamples, ScaleSolution
+from skytool.core.skyframe.scale import solve_scales as solve
 from skytool.core.statistics import Clip, Statistic
 from skytool.errors import IncompatibleError
-from skytool.models.background import Background, BackgroundLayer, BinnedBackground
+from skytool.models.background.hdus import Background, BackgroundLayer, BinnedBackground
 from skytool.models.exposure import Origin
 from skytool.models.mask import Mask
 from skytool.models.skyframe import SkyFrame

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.blocks import BlockStatistics, block_statistics, kept_average
-from skytool.core.cell_averages import noise_of_averages
-from skytool.core.cell_grid import CellGrid
-from skytool.core.interpolation import interpolate_outer
-from skytool.core.sky_scale import ScaleRule
+from skytool.core.background.blocks import BlockStatistics, block_statistics, kept_average
+from skytool.core.background.cell_averages import noise_of_averages
+from skytool.core.background.cell_grid import CellGrid
+from skytool.core.background.interpolation import interpolate_outer
+from skytool.core.skyframe.scale import ScaleRule
 from skytool.core.statistics import Clip, Statistic
 from skytool.stages.skyframe.blocks import ROUNDING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.blocks import Blocks
-    from skytool.models.background import BinnedBackground
+    from skytool.core.background.blocks import Blocks
+    from skytool.models.background.hdus import BinnedBackground
     from skytool.models.skyframe import SkyFrame
     from skytool.stages.skyframe.config import SkyMeasurementConfig, StatsConfig
 

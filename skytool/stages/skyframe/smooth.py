@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.chebyshev import ChebyshevModel, point_basis
+from skytool.core.background.chebyshev import ChebyshevModel, point_basis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

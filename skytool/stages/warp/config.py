@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from skytool.core.resampling_kernels import resampling_kernel
+from skytool.core.resampling.kernels import resampling_kernel
 
-_AREA_KERNELS = ("adaptive", "exact")  # those of skytool.core.reprojection, whose import is late
+_AREA_KERNELS = (
+    "adaptive",
+    "exact",
+)  # those of skytool.core.resampling.reprojection, whose import is late
 
 Overlap = Literal["last", "first", "best-variance", "mean"]
 Units = Literal["auto", "njy", "zeropoint", "input"]

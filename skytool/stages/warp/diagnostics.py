@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from skytool.core.psf_match import PsfMatch
+    from skytool.core.matching.psf_match import PsfMatch
     from skytool.stages.warp.matching_config import MatchingConfig
 
 _RING = 0.03  # of sum |K|, in the outer ring of two pixels

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.convolve import convolve_planes
-from skytool.core.pixel_map import Window
-from skytool.core.psf_match import automatic_kernel_size, match_to_model
-from skytool.core.psf_match_config import match_cells
+from skytool.core.matching.psf_match import automatic_kernel_size, match_to_model
+from skytool.core.matching.psf_match_config import match_cells
+from skytool.core.resampling.pixel_map import Window
 from skytool.errors import AlgorithmError, IncompatibleError, SkytoolWarning
-from skytool.models.footprint import edge_pixels
-from skytool.models.pixelmap import source_positions
-from skytool.models.psf_input import PsfInput
-from skytool.models.psf_sampled import ConstantPsf
+from skytool.models.psf.input import PsfInput
+from skytool.models.psf.sampled import ConstantPsf
+from skytool.models.sky.footprint import edge_pixels
+from skytool.models.sky.pixelmap import source_positions
 from skytool.stages.warp.diagnostics import complaint
 from skytool.stages.warp.mosaic import Mosaic, Strip
 from skytool.stages.warp.noise import noise_correlation, noise_images
@@ -26,13 +26,13 @@ from skytool.stages.warp.resampling import detector_map, detector_oversample, de
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.noise_correlation import NoiseCorrelation
-    from skytool.core.pixel_map import PixelMap
-    from skytool.core.psf_match import PsfMatch
-    from skytool.core.spatial_kernel import SpatialKernel
-    from skytool.models.geometry import TargetGrid
+    from skytool.core.matching.psf_match import PsfMatch
+    from skytool.core.matching.spatial_kernel import SpatialKernel
+    from skytool.core.noise.correlation import NoiseCorrelation
+    from skytool.core.resampling.pixel_map import PixelMap
     from skytool.models.mask import Mask
-    from skytool.models.psf import Psf
+    from skytool.models.psf.kinds import Psf
+    from skytool.models.sky.geometry import TargetGrid
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.matching_config import MatchingConfig
     from skytool.stages.warp.prepare import Prepared

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skytool.core.model_psf import ModelPsf
-from skytool.core.psf_match_config import PsfMatchConfig
+from skytool.core.matching.model_psf import ModelPsf
+from skytool.core.matching.psf_match_config import PsfMatchConfig
 
 
 @dataclass(frozen=True, kw_only=True)

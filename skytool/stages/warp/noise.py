@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.noise_correlation import measure_correlation
-from skytool.core.pixel_map import Window
+from skytool.core.noise.correlation import measure_correlation
+from skytool.core.resampling.pixel_map import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.noise_correlation import NoiseCorrelation
-    from skytool.core.pixel_map import PixelMap
-    from skytool.core.spatial_kernel import SpatialKernel
+    from skytool.core.matching.spatial_kernel import SpatialKernel
+    from skytool.core.noise.correlation import NoiseCorrelation
+    from skytool.core.resampling.pixel_map import PixelMap
     from skytool.models.mask import Mask
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import Prepared

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-    from skytool.models.background import Background
+    from skytool.models.background.hdus import Background
     from skytool.models.exposure import Exposure
     from skytool.models.mask import Mask
     from skytool.stages.warp.config import WarpConfig
@@ -151,8 +151,8 @@ def prepare(
     unusable = exposure.mask.any_of(config.fill_planes) | ~np.isfinite(image)
     mask = exposure.mask.renumbered(planes.bits)
     if unusable.any():
-        from skytool.core.fill import fill_bad
-        from skytool.core.fill_variance import fill_variance
+        from skytool.core.noise.fill import fill_bad
+        from skytool.core.noise.fill_variance import fill_variance
 
         image, filled = fill_bad(image, unusable, method=config.fill)
         if config.fill != "none":

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from skytool.models.coadd_psf import CoaddPsf
-    from skytool.models.psf import Psf
-    from skytool.models.psf_input import PsfInput
+    from skytool.models.psf.coadd import CoaddPsf
+    from skytool.models.psf.input import PsfInput
+    from skytool.models.psf.kinds import Psf
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import Prepared
     from skytool.stages.warp.resampling import WarpedDetector
@@ -51,7 +51,7 @@ class PsfGatherer:
         if psf is None:
             self._missing.append(prepared.name)
             return
-        from skytool.models.psf_input import PsfInput
+        from skytool.models.psf.input import PsfInput
 
         shape = prepared.image.shape
         entry = PsfInput.of_detector(
@@ -78,7 +78,7 @@ class PsfGatherer:
         if self.config.takes_areas:
             margin = _AREA_MARGINS[self.config.kernel] * max(1.0, math.sqrt(area))
             return margin - 0.5, ny - 0.5 - margin, margin - 0.5, nx - 0.5 - margin
-        from skytool.core.resampling_kernels import resampling_kernel
+        from skytool.core.resampling.kernels import resampling_kernel
 
         margin = resampling_kernel(self.config.kernel).half_size
         return margin - 1.0, float(ny - margin), margin - 1.0, float(nx - margin)
@@ -91,7 +91,7 @@ class PsfGatherer:
             return None
         if not self._inputs:
             return None
-        from skytool.models.coadd_psf import CoaddPsf
+        from skytool.models.psf.coadd import CoaddPsf
 
         inputs = (
             replace(entry, rank=rank)

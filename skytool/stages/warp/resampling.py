@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.pixel_map import PixelMap, Window
-from skytool.core.resample import Positions, Resampler
-from skytool.models.geometry import source_positions
+from skytool.core.resampling.pixel_map import PixelMap, Window
+from skytool.core.resampling.resample import Positions, Resampler
+from skytool.models.sky.geometry import source_positions
 from skytool.stages.warp.mosaic import Mosaic, Strip
 from skytool.stages.warp.noise import noise_correlation, noise_images
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.noise_correlation import NoiseCorrelation
-    from skytool.core.reprojection import AreaResampler
-    from skytool.models.geometry import TargetGrid
+    from skytool.core.noise.correlation import NoiseCorrelation
+    from skytool.core.resampling.reprojection import AreaResampler
     from skytool.models.mask import Mask
+    from skytool.models.sky.geometry import TargetGrid
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import Prepared
 
@@ -170,7 +170,7 @@ def detector_resampler(
         "extras": extras,
     }
     if config.takes_areas:
-        from skytool.core.reprojection import area_resampler
+        from skytool.core.resampling.reprojection import area_resampler
 
         return area_resampler(config.kernel, *sources, **options)
     return Resampler(

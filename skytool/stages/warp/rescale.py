@@ -28,7 +28,7 @@ def rescaled(result: WarpResult) -> WarpResult:
     AlgorithmError
         If the scatter is too far from the variance, or cannot be told.
     """
-    from skytool.core.variance_scale import variance_scale
+    from skytool.core.noise.variance_scale import variance_scale
 
     exposure, noise = result.exposure, result.noise
     bad = exposure.mask.any_of(_NO_SKY)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skytool.models.psf_statistics import PsfStatistics
+    from skytool.models.psf.statistics import PsfStatistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class PsfCuts:
     Parameters
     ----------
     max_ellip_residual, max_size_scatter, max_scaled_size_scatter : float or None
-        How far stars may differ from the PSF, see `~skytool.models.psf_statistics.PsfStatistics`.
+        How far stars may differ from the PSF, see `~skytool.models.psf.statistics.PsfStatistics`.
     max_psf_trace_radius_delta, max_psf_ap_flux_delta, max_psf_ap_corr_sigma_scaled_delta : float or None
         How far the PSF may vary over the detector.
     max_star_e_per_band : float or None

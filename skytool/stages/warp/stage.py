@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.errors import NothingToDoError, SkytoolError
-from skytool.models.celestial import ARCSEC, pixel_scale
 from skytool.models.exposure import Exposure
 from skytool.models.keywords import common_cards
 from skytool.models.mask import Mask
 from skytool.models.photometry import PhotometricCalibration, calibration_from_header
-from skytool.models.psf_statistics import PSF_CARDS
+from skytool.models.psf.statistics import PSF_CARDS
+from skytool.models.sky.celestial import ARCSEC, pixel_scale
 from skytool.stages.warp.mosaic import Mosaic
 from skytool.stages.warp.prepare import prepare, unit_of_visit
 from skytool.stages.warp.psf import PsfGatherer
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from skytool.core.noise_correlation import NoiseCorrelation
-    from skytool.models.background import Background
-    from skytool.models.geometry import TargetGrid
-    from skytool.models.psf import Psf
+    from skytool.core.noise.correlation import NoiseCorrelation
+    from skytool.models.background.hdus import Background
+    from skytool.models.psf.kinds import Psf
+    from skytool.models.sky.geometry import TargetGrid
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.matching import MatchedVisit, MatchReport
     from skytool.stages.warp.matching_config import MatchingConfig
@@ -381,7 +381,7 @@ def _nothing(reports: list[DetectorReport], grid: TargetGrid) -> NothingToDoErro
 
 def _mean(parts: list[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation | None:
     """Return the mean correlation; None if none could be measured."""
-    from skytool.core.noise_correlation import mean_correlation
+    from skytool.core.noise.correlation import mean_correlation
 
     return mean_correlation(parts) if parts else None
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
 
-    from skytool.models.geometry import TargetGrid
-    from skytool.models.observation import Observation
+    from skytool.models.observation.observation import Observation
+    from skytool.models.sky.geometry import TargetGrid
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def group_visits(
     IncompatibleError
         If a keyword is missing, or if the filters of a visit differ.
     """
-    from skytool.models.observation import observation_from_header, visit_key
+    from skytool.models.observation.observation import observation_from_header, visit_key
 
     groups: dict[str, list[Member[C]]] = {}
     for candidate in candidates:
@@ -135,7 +135,7 @@ def wcs_of(candidate: Candidate) -> WCS:
 
 def _visit(key: str, members: list[Member[C]], index: int) -> Visit[C]:
     """Check and order the members of a visit."""
-    from skytool.models.observation import check_single_filter
+    from skytool.models.observation.observation import check_single_filter
 
     filter_name = check_single_filter(
         (member.candidate.name, member.observation) for member in members
@@ -170,7 +170,7 @@ def select_overlapping(
     IncompatibleError
         If an exposure has no celestial coordinates, or unusable ones.
     """
-    from skytool.models.geometry import overlaps
+    from skytool.models.sky.geometry import overlaps
 
     selected, rejected = [], []
     for member in members:

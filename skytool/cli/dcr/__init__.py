@@ -1,0 +1,1 @@
+"""``skytool dcr-shifts``, ``dcr-assemble`` and ``dcr-template``."""

@@ -1,0 +1,1 @@
+"""``skytool match-bg``."""

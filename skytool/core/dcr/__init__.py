@@ -1,0 +1,1 @@
+"""The sky over a band from exposures with different refraction."""

@@ -1,0 +1,1 @@
+"""Differences of images: white noise, significance, sources."""

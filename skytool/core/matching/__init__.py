@@ -1,0 +1,1 @@
+"""Kernels that bring one point spread function to another."""

@@ -1,0 +1,1 @@
+"""The noise of images, and values for pixels without one."""

@@ -1,0 +1,1 @@
+"""The refraction of the atmosphere, and directions seen from a site."""

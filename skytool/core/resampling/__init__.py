@@ -1,0 +1,1 @@
+"""Images on other pixel grids, with variance, mask and the image of a star."""

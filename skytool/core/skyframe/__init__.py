@@ -1,0 +1,1 @@
+"""The pattern that a camera's response prints on the night sky, and its strength in an image."""

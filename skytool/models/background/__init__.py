@@ -1,0 +1,1 @@
+"""Backgrounds that were taken off an image or added to it."""

@@ -1,0 +1,1 @@
+"""Bands, refraction in an image, and the sky as refraction makes it."""

@@ -1,0 +1,1 @@
+"""What went into a product, and with which settings."""

@@ -1,0 +1,1 @@
+"""Where pixels are on the sky, and where images and detectors lie."""

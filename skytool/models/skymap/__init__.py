@@ -1,0 +1,1 @@
+"""Divisions of the sky into tracts and patches."""
