@@ -45,9 +45,12 @@ demo: $(VENV)/.for-use  ## Reduce the small night of data/fixtures, up to a diff
 	@echo
 	@echo "Pictures to look at:"
 	@echo "  $(DEMO)/pictures/sky.png         the pattern of both detectors' response to the night sky"
+	@echo "  $(DEMO)/pictures/psf.png         the PSF of a detector, and the stars that tell it"
 	@echo "  $(DEMO)/pictures/warps.png       six visits on one grid, sky and backgrounds corrected"
 	@echo "  $(DEMO)/pictures/coadd.png       five of them added"
-	@echo "  $(DEMO)/pictures/difference.png  the sixth less what they show: a star beside the large galaxy is new"
+	@echo "  $(DEMO)/pictures/dcr-model.png   the five as a model of colours"
+	@echo "  $(DEMO)/pictures/difference.png  the sixth, its template, and the difference: a star beside the large galaxy is new"
+	@echo "  $(DEMO)/pictures/quality.png     how good it is: pixels of a good difference scatter like the Gaussian"
 
 demo-real: $(VENV)/.for-use  ## Find a variable star in real exposures: make demo-real DATA=FOLDER
 	@$(MAKE) --no-print-directory -f examples/variable.mk -j $(JOBS) SKYTOOL='$(SKYTOOL)' REDUCED=$(DEMO)/real DATA=$(DATA)

@@ -29,7 +29,8 @@ warps = $(foreach visit,$(2),$(REDUCED)/$(1)/v$(visit).fits)
 folder = @mkdir -p $(@D)
 
 SKY := $(foreach detector,$(DETECTORS),$(REDUCED)/sky/d$(detector).fits)
-PICTURES := $(addprefix $(REDUCED)/pictures/,sky.png warps.png coadd.png difference.png)
+PICTURES := $(addprefix $(REDUCED)/pictures/,sky psf warps coadd dcr-model difference quality)
+PICTURES := $(addsuffix .png,$(PICTURES))
 
 # All files are named here: one that only a pattern knew would not be made again when it is gone.
 .PHONY: all clean
@@ -91,6 +92,11 @@ $(REDUCED)/pictures/sky.png: $(SKY)
 	$(folder)
 	$(SKYTOOL) show $^ -o $@ $(RUN)
 
+# A PSF all over its detector, and the stars that it was measured on.
+$(REDUCED)/pictures/psf.png: $(firstword $(call exposures,$(REDUCED)/psf,$(SCIENCE)))
+	$(folder)
+	$(SKYTOOL) show $< --extension PSF,PSFSTARS -o $@ $(RUN)
+
 $(REDUCED)/pictures/warps.png: $(call warps,background,$(VISITS))
 	$(folder)
 	$(SKYTOOL) show $^ -o $@ $(RUN)
@@ -99,6 +105,19 @@ $(REDUCED)/pictures/coadd.png: $(REDUCED)/coadd.fits
 	$(folder)
 	$(SKYTOOL) show $< -o $@ $(RUN)
 
-$(REDUCED)/pictures/difference.png: $(REDUCED)/difference/v$(SCIENCE).fits $(REDUCED)/sources/v$(SCIENCE).fits
+# Colours, the slopes of spectra, and what the model left of the exposures before and after.
+$(REDUCED)/pictures/dcr-model.png: $(REDUCED)/dcr-model.fits
 	$(folder)
-	$(SKYTOOL) show $< -o $@ $(RUN)
+	$(SKYTOOL) show $< --extension DCR,SLOPE,RESIDUAL0,RESIDUAL1 -o $@ $(RUN)
+
+# One recipe makes all that diffim finds: what depends on one of them depends on all.
+FOUND := $(foreach product,difference score sources kernel,$(REDUCED)/$(product)/v$(SCIENCE).fits)
+
+$(REDUCED)/pictures/difference.png: $(foreach step,background template,$(REDUCED)/$(step)/v$(SCIENCE).fits) $(FOUND)
+	$(folder)
+	$(SKYTOOL) show $(wordlist 1,3,$^) --planes NO_DATA -o $@ $(RUN)
+
+# The kernel, how the pixels of the difference scatter, and where sources are.
+$(REDUCED)/pictures/quality.png: $(FOUND)
+	$(folder)
+	$(SKYTOOL) show $< --extension KERNELS,SNRHIST,SOURCES -o $@ $(RUN)

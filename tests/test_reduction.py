@@ -75,7 +75,7 @@ def test_everything_is_made_once_and_only_once(folder):
         "diffim": 1,
         "match-bg": 4,
         "psf": 8,
-        "show": 4,
+        "show": 7,
         "skyframe": 6,
         "warp": 8,
     }
@@ -86,12 +86,15 @@ def test_everything_is_made_once_and_only_once(folder):
     ("lost", "expected"),
     [
         ("sources/v105.fits", {"diffim", "show"}),
+        ("score/v105.fits", {"diffim", "show"}),
+        ("kernel/v105.fits", {"diffim", "show"}),
         ("template/v105.fits", {"dcr-template", "diffim", "show"}),
         ("matched/v102.fits", {"warp"}),
         ("warps/v105.fits", {"warp", "match-bg", "dcr-template", "diffim", "show"}),
         ("clean/v101_d2.fits", {"skyframe", *AFTER_AN_EXPOSURE}),
         ("psf/v101_d1.fits", AFTER_AN_EXPOSURE),
         ("pictures/sky.png", {"show"}),
+        ("dcr-model.fits", {"dcr-assemble", "dcr-template", "diffim", "show"}),
     ],
 )
 def test_a_lost_file_is_made_again_with_what_depends_on_it(folder, lost, expected):

@@ -28,6 +28,9 @@ _COLOURS: dict[str, Colour] = {
     "EDGE": (0.45, 0.50, 0.95),
     "DETECTED": (0.20, 0.72, 0.35),
     "DETECTED_NEGATIVE": (0.70, 0.45, 0.95),
+    "EXTRAPOLATED": (0.40, 0.76, 0.65),
+    "REJECTED": (0.72, 0.55, 0.85),
+    "SENSOR_EDGE": (0.65, 0.85, 0.33),
     "SUSPECT": (0.98, 0.92, 0.25),
     "NO_DATA": NO_VALUE,
     "STREAK": (0.95, 0.30, 0.85),
@@ -42,10 +45,22 @@ _OTHERS: tuple[Colour, ...] = (
     (0.65, 0.85, 0.33),
     (0.90, 0.77, 0.58),
 )
-QUIET_PLANES = frozenset({"DETECTED", "DETECTED_NEGATIVE", "INTRP", "NOT_DEBLENDED", "UNMASKEDNAN"})
+QUIET_PLANES = frozenset(
+    {
+        *("DETECTED", "DETECTED_NEGATIVE", "INEXACT_PSF", "INTRP", "NOT_DEBLENDED"),
+        *("SENSOR_EDGE", "UNMASKEDNAN"),
+    }
+)
 """Planes that hide what one wants to see, or add nothing to it: drawn only if asked for."""
 
 _OPACITY = 0.6
+_DIVERGING: tuple[Colour, ...] = (  # from the lowest to the highest, zero in the middle
+    (0.09, 0.23, 0.62),
+    (0.42, 0.67, 0.93),
+    (0.96, 0.96, 0.96),
+    (0.97, 0.62, 0.44),
+    (0.64, 0.05, 0.13),
+)
 
 
 class LegendEntry(NamedTuple):
@@ -76,6 +91,14 @@ def legend_of(mask: Mask, planes: Sequence[str]) -> list[LegendEntry]:
         if plane in mask.bits
     ]
     return sorted(entries, key=lambda entry: (-entry.share, entry.name))
+
+
+def signed_colours(shades: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return blue for shades from 0, red up to 1 and white in the middle; ``(..., 3)``, NaN of NaN."""
+    places = np.linspace(0.0, 1.0, len(_DIVERGING))
+    return np.stack(
+        [np.interp(shades, places, channel) for channel in zip(*_DIVERGING, strict=True)], axis=-1
+    )
 
 
 def pixel_colours(

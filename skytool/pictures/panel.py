@@ -14,7 +14,7 @@ from skytool.models.exposure_hdus import squared_unit
 from skytool.models.observation.observation import observation_from_header
 from skytool.models.psf.places import stars_across
 from skytool.models.sky.orientation import position_text, sky_orientation
-from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set
+from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set, signed_colours
 from skytool.pictures.differences import kernels_image, significance_panel, sources_panel
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _NOT_SKY = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 _NOISY = frozenset({"IMAGE", "BEFORE", "VARIANCE", "DCR"})
+_SIGNED = frozenset({"SLOPE", "MATCHDIF", "MATCHRES"})
+_USUAL = 0.9  # part of the sizes of signed values that have different colours
 _GRID = 3  # stars along each side of the picture of a PSF
 
 
@@ -69,11 +71,19 @@ class View:
         """The extension in upper case."""
         return self.extension.upper()
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the sign of values is what matters: negative is drawn blue, positive red."""
+        return self.name in _SIGNED
+
     def scale(self, image: NDArray[np.float32], bad: NDArray[np.bool_]) -> Scale:
         """Return the scale in which to draw an image; ``bad`` pixels do not count."""
         noisy = self.name in _NOISY
         usual = Stretch.ASINH if noisy else Stretch.LOG if self.name == "PSF" else Stretch.LINEAR
         limits = "minmax" if self.limits == "auto" and not noisy else self.limits
+        if self.is_signed and self.limits == "auto" and np.isfinite(image).any():
+            largest = float(np.quantile(np.abs(image[np.isfinite(image)]), _USUAL))
+            limits = (-largest, largest)
         return scale_of(image, bad, stretch=self.stretch or usual, limits=limits)
 
 
@@ -123,7 +133,8 @@ class Panel:
     def reduced(self, factor: int) -> tuple[NDArray[np.float64], Scale] | None:
         """Return shades of blocks of pixels, and their scale; None where only the mask is drawn.
 
-        Of channels there are three shades for each block, along the last axis.
+        Of channels, and of values with a sign, there are three shades for each block, along the
+        last axis.
 
         The scale follows from the blocks, which have less noise than pixels.
         """
@@ -134,6 +145,8 @@ class Panel:
         if self.mask is not None and self.view.name in _NOISY:
             bad = block_any(self.mask.any_of(_NOT_SKY), factor)
         scale = self.view.scale(blocks, bad)
+        if self.view.is_signed:
+            return signed_colours(scale.shades(blocks)), scale
         if self.channels is None:
             return scale.shades(blocks), scale
         colours = [scale.shades(block_means(channel, factor)) for channel in self.channels]
@@ -253,6 +266,8 @@ def _titles(exposure: Exposure, extension: str) -> tuple[str, str]:
     title = "  ".join(filter(None, parts))
     if extension == "PSF":
         return title, f"stars all over the image, {_GRID} by {_GRID}; their peaks are 1"
+    if extension == "KERNELS":
+        return title, "the kernel at nine places all over the image"
     below = [f"{seen.exposure_time:.4g} s"] if seen.exposure_time else []
     orientation = _orientation(exposure)
     if orientation is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.pictures.colours import mask_colours, pixel_colours
+from skytool.pictures.colours import mask_colours, pixel_colours, signed_colours
 from skytool.pictures.compass import draw_compass
 from skytool.pictures.scaling import tick_values
 from skytool.pictures.scatter import ScatterPanel, draw_points
@@ -33,7 +33,7 @@ _BAR_WIDTH, _BAR_GAP = 14, 8
 _LEGEND_ROW = 18
 _LEGEND_ENTRY, _LEGEND_LETTER = 36, 8  # of an entry without its letters, and of each of these
 _NARROWEST = 440  # of a panel, so that its title fits
-_LARGEST_ZOOM = 8
+_LARGEST_ZOOM = 32
 _FONT = 9
 _INK, _FAINT = "#1c2330", "#5b6472"
 
@@ -208,7 +208,7 @@ class _Drawing:
         if reduced is not None:
             shades, scale = reduced
             colours = pixel_colours(shades, factor=factor, mask=panel.mask, legend=panel.legend)
-            self._draw_bar(scale, panel.unit, (left + width + _BAR_GAP, bottom, _BAR_WIDTH, height))
+            self._draw_bar(panel, scale, (left + width + _BAR_GAP, bottom, _BAR_WIDTH, height))
         elif panel.mask is not None:
             colours = mask_colours(panel.mask, factor=factor, legend=panel.legend)
         self._draw_image(panel, colours, factor, (left, bottom, width, height))
@@ -266,11 +266,14 @@ class _Drawing:
             zoom = place[2] / panel.shape[1]
             draw_compass(self._axes(place), panel.orientation, size=place[2:], zoom=zoom)
 
-    def _draw_bar(self, scale: Scale, unit: str, place: tuple[int, int, int, int]) -> None:
+    def _draw_bar(self, panel: Panel, scale: Scale, place: tuple[int, int, int, int]) -> None:
         """Draw the colour bar with its unit."""
         axes = self._framed(place)
+        shades = np.linspace(0.0, 1.0, 256)[:, None]
+        if panel.view.is_signed:
+            shades = signed_colours(shades)
         axes.imshow(
-            np.linspace(0.0, 1.0, 256)[:, None],
+            shades,
             cmap="gray",
             origin="lower",
             extent=(0, 1, 0, 1),
@@ -285,8 +288,8 @@ class _Drawing:
         )
         axes.yaxis.tick_right()
         axes.set_xticks([])
-        if unit:
-            self._write(place[0], place[1] - 8, unit, size=_FONT - 1)
+        if panel.unit:
+            self._write(place[0], place[1] - 8, panel.unit, size=_FONT - 1)
 
     def _draw_legend(self, panel: AnyPanel, top: int) -> None:
         """Draw a patch, the name and the share of every plane, below a height of the panel [px]."""

@@ -9,6 +9,7 @@ from skytool.pictures.colours import (
     mask_colours,
     pixel_colours,
     planes_set,
+    signed_colours,
 )
 
 SHAPE = (8, 6)
@@ -39,11 +40,21 @@ def test_the_legend_has_shares_the_largest_first(mask):
 
 def test_colours_of_planes_that_are_drawn_together_differ():
     usual = ["BAD", "SAT", "CR", "EDGE", "DETECTED", "SUSPECT", "STREAK", "NO_DATA"]
+    usual += ["EXTRAPOLATED", "CLIPPED"]
     colours = np.array([colour_of(plane, 0) for plane in usual])
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2)
 
     assert apart[~np.eye(len(usual), dtype=bool)].min() > 0.3
     assert colour_of("GHOST", 22) == colour_of("GHOST", 22)
+
+
+def test_signs_have_colours_and_zero_has_none():
+    blue, white, red, nothing = signed_colours(np.array([0.1, 0.5, 0.9, np.nan]))
+
+    assert blue[2] - blue[0] > 0.4
+    assert red[0] - red[2] > 0.4
+    assert np.ptp(white) == 0.0
+    assert np.isnan(nothing).all()
 
 
 def test_pixels_are_grey_flags_have_their_colours_and_gaps_their_own(mask):

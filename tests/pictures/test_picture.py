@@ -116,6 +116,25 @@ def test_units_origins_and_titles_are_those_of_the_exposure(made):
     assert panel.subtitle.endswith("0.25″/pixel   70 × 90 pixels")
 
 
+def test_slopes_are_blue_and_red_about_zero(made, rng):
+    slope = rng.normal(0.02, 0.01, made.shape).astype("f4")
+    slope[3, 4], slope[7:9, 5] = 5.0, np.nan
+    hdu = fits.ImageHDU(slope, name="SLOPE")
+    panel = panel_of(made.with_values(extensions=(hdu,)), View(extension="SLOPE"))
+
+    colours, scale = panel.reduced(1)
+
+    assert scale.low == -scale.high
+    assert scale.high < 0.1  # one pixel of 5 leaves the others their colours
+    red, blue = colours[..., 0], colours[..., 2]
+    positive = slope > 0.01
+    assert (red[positive] > blue[positive]).all()
+    assert (red[slope < -0.001] < blue[slope < -0.001]).all()
+    assert np.isnan(colours[8, 5]).all()
+    pixels = inside(looked_at(draw_picture([panel])))
+    assert np.mean(pixels[..., 0] > pixels[..., 2] + 10) > 0.5
+
+
 def test_values_of_cells_are_not_called_pixels(made):
     cells = fits.ImageHDU(np.zeros((5, 7), np.float32), name="MATCHDIF")
     panel = panel_of(made.with_values(extensions=(cells,)), View(extension="MATCHDIF"))
