@@ -291,7 +291,7 @@ def test_a_template_on_another_grid_is_refused_with_the_remedy_and_aligned_if_as
     run(names[0], other, "-o", tmp_path / "d.fits", "--align")
 
     assert (
-        "moved.fits is not on the grid of science.fits: pixels are up to 0.5 pixels off"
+        "moved.fits is not on the grid of science.fits: the middles of its pixels are up to 0.5 pixels beside"
         in refused.stderr
     )
     assert "skytool warp moved.fits --like science.fits" in refused.stderr

@@ -181,10 +181,12 @@ def _source(name: str, options: ReadOptions) -> ExposureSource:
 def make_difference(task: DiffimTask) -> list[Product]:
     """Read a pair, subtract, look for sources if that is wanted, and write the products."""
     from skytool.cli.diffim.product import write_difference, write_sources
-    from skytool.stages.diffim import aligned, subtract
+    from skytool.stages.diffim import aligned, check_pair, subtract
 
     kernel = None if task.files.kernel_in is None else read_kernel(task.files.kernel_in)
-    science, template = _with_psf(task.science.read()), _with_psf(task.template.read())
+    science, template = task.science.read(), task.template.read()
+    check_pair(science, template, on_one_grid=not task.files.align)
+    science, template = _with_psf(science), _with_psf(template)
     _warn_if_same(science, template)
     if task.files.align:
         template = aligned(template, science)

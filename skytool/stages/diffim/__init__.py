@@ -1,7 +1,7 @@
 """Image differences with white noise, their own PSF, variance and mask."""
 
 from skytool.stages.diffim.config import BasisConfig, DiffimConfig, StarsConfig
-from skytool.stages.diffim.grids import aligned
+from skytool.stages.diffim.grids import aligned, check_pair
 from skytool.stages.diffim.kernel_stars import SourceList
 from skytool.stages.diffim.stage import DiffimResult, subtract
 
@@ -12,5 +12,6 @@ __all__ = [
     "SourceList",
     "StarsConfig",
     "aligned",
+    "check_pair",
     "subtract",
 ]

@@ -53,8 +53,8 @@ def grid_shift(science: Exposure, template: Exposure) -> tuple[int, int]:
     largest = float(np.max(np.hypot(*(offsets - shift[:, None]))))
     if not largest <= _TOLERANCE:
         raise IncompatibleError(
-            f"{template.name} is not on the grid of {science.name}: pixels are up to "
-            f"{largest:.3g} pixels off.",
+            f"{template.name} is not on the grid of {science.name}: the middles of its pixels are "
+            f"up to {largest:.3g} pixels beside them.",
             hint=f"Run skytool warp {template.name} --like {science.name} -o TEMPLATE, "
             "or give --align.",
             offset=largest,
@@ -90,6 +90,28 @@ def pixel_positions(
     world[wcs.wcs.lng], world[wcs.wcs.lat] = longitude, latitude
     x, y = wcs.all_world2pix(*world, 0, quiet=True)
     return y, x
+
+
+def check_pair(science: Exposure, template: Exposure, *, on_one_grid: bool = True) -> None:
+    """Refuse what `~skytool.stages.diffim.subtract` would refuse later, when a PSF was measured.
+
+    Parameters
+    ----------
+    science, template : Exposure
+        The exposures, with or without PSFs.
+    on_one_grid : bool
+        Whether their pixels have to be the same places on the sky.
+
+    Raises
+    ------
+    IncompatibleError
+        If they are of two filters, or not on one grid.
+    NothingToDoError
+        If the template does not reach the science image.
+    """
+    check_bands(science, template)
+    if on_one_grid and science.wcs is not None and template.wcs is not None:
+        grid_shift(science, template)
 
 
 def aligned(template: Exposure, science: Exposure) -> Exposure:

@@ -10,6 +10,7 @@ import numpy as np
 from skytool.core.mask_spread import spread_mask
 from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
 from skytool.core.matching.kernel_stamps import cut_kernel_stamps
+from skytool.core.noise.estimate import sky_noise
 from skytool.core.psf.peaks import Peaks, find_peaks
 from skytool.core.psf.star_selection import Surroundings, thinned
 from skytool.core.psf.star_stamps import cut_stamps
@@ -118,6 +119,8 @@ def find_candidates(
     plane, flags, step = image.image, bad, 1
     if fwhm >= _WIDE:  # stars are sampled well enough by pixels of twice the size
         plane, flags, step = _halved(plane, np.add), _halved(bad, np.logical_or), 2
+    # the image may have its sky, of which every ripple would count as a source
+    plane = plane - sky_noise(plane, flags).level_image().astype(np.float32)
     sigma = fwhm / SIGMA_TO_FWHM / step
     peaks = find_peaks(plane, flags, sigma=sigma, threshold=config.min_snr)
     y, x = (step * at + 0.5 * (step - 1) for at in (peaks.y, peaks.x))
@@ -303,7 +306,8 @@ def stamps_of(
         raise AlgorithmError(
             f"{count} of {selected.size} sources are fit for the kernel, {config.least} are "
             f"required; left out: {counts}.",
-            hint="Lower --detection-threshold, or list sources with --catalog.",
+            hint="Lower --detection-threshold or --min-kernel-sources, or list sources with "
+            "--catalog.",
         )
     return cut_kernel_stamps(
         source.image,

@@ -63,7 +63,7 @@ def psf_size(exposure: Exposure, *, y: float, x: float) -> float:
     assert psf is not None  # noqa: S101  it was measured if there was none
     try:
         return psf.adaptive_fwhm(y=y, x=x)
-    except AlgorithmError as error:
+    except AlgorithmError:
         ny, nx = exposure.shape
         part = np.linspace(_BORDER, 1.0 - _BORDER, _GRID)
         sizes = []
@@ -73,9 +73,15 @@ def psf_size(exposure: Exposure, *, y: float, x: float) -> float:
                     sizes.append(psf.adaptive_fwhm(y=float(row), x=float(column)))
                 except AlgorithmError:
                     continue
-        if not sizes:
-            raise AlgorithmError(f"{exposure.name}: the PSF has a width nowhere.") from error
-        return float(np.mean(sizes))
+        if sizes:
+            return float(np.mean(sizes))
+    try:
+        return psf.fwhm(y=y, x=x)  # moments of very few pixels converge nowhere
+    except AlgorithmError as error:
+        raise AlgorithmError(
+            f"{exposure.name}: the PSF has no width that can be measured: {error.message}",
+            hint="Give one by --psf or --fwhm.",
+        ) from error
 
 
 def kernel_shape(sizes: PsfSizes, convolved: str, config: BasisConfig) -> BasisShape:
