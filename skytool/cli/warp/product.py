@@ -137,7 +137,7 @@ def _noise_hdus(task: WarpTask, result: WarpResult) -> list[fits.ImageHDU]:
             hdu.header[f"CRPIX{axis}"] = (side // 2 + 1, f"[pixel] lag 0 along {lag}")
             hdu.header[f"CRVAL{axis}"] = (0.0, f"[pixel] lag along {lag}")
             hdu.header[f"CDELT{axis}"] = (1.0, f"[pixel] lag along {lag}")
-        hdu.header["NSAMPLE"] = (correlation.samples, "[pixel] of noise it was measured on")
+        hdu.header["NSAMPLE"] = (correlation.samples, "pixels whose light was followed")
         hdus.append(hdu)
     if result.noise is not None:
         for number, plane in enumerate(result.noise, 1):

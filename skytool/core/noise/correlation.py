@@ -1,4 +1,4 @@
-"""Correlation of the noise of neighbouring pixels, measured on images of noise alone."""
+"""Correlation of the noise of neighbouring pixels, measured on noise or known from a filter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_TRIMMED = 1e-3  # of the sum of all correlations: what far lags may leave out
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseCorrelation:
     """Correlation of the noise of a pixel with that of the pixels around it.
@@ -23,9 +26,9 @@ class NoiseCorrelation:
         Covariance over variance at the lag ``(row - n, column - n)``; 1 in the middle, and the same
         at opposite lags.
     samples : float
-        Pixels it was measured on.
+        Pixels of noise it was measured on, or pixels whose light it was followed from.
     variance : float
-        Variance of the noise that it was measured on.
+        Variance of the noise, over the one that it has where pixels are taken for independent.
     """
 
     correlation: NDArray[np.float64]
@@ -80,11 +83,98 @@ def measure_correlation(noise: NDArray[np.floating], *, max_lag: int = 4) -> Noi
     return NoiseCorrelation(covariance / variance, samples, float(variance))
 
 
+def response_correlation(responses: NDArray[np.floating], *, max_lag: int) -> NoiseCorrelation:
+    """Return the correlation that a linear filter gives to white noise.
+
+    Parameters
+    ----------
+    responses : ndarray of float, shape (ny, nx)
+        What the filter makes of single pixels of light 1, all more than `max_lag` apart and whole.
+    max_lag : int
+        Largest lag along an axis [pixel].
+
+    Raises
+    ------
+    ValueError
+        If there is no response.
+
+    Notes
+    -----
+    White noise is a sum of such pixels with independent amplitudes, so that its covariance is the
+    sum of their autocorrelations; nothing is left to chance.
+    """
+    values = np.asarray(responses, np.float64)
+    padded = tuple(size + max_lag for size in values.shape)
+    spectrum = np.fft.rfft2(values, s=padded)
+    covariance = np.fft.irfft2(np.abs(spectrum) ** 2, s=padded)
+    covariance = np.roll(covariance, (max_lag, max_lag), axis=(0, 1))
+    covariance = covariance[: 2 * max_lag + 1, : 2 * max_lag + 1]
+    total = covariance[max_lag, max_lag]
+    if not total > 0.0:
+        msg = "there is no response to follow"
+        raise ValueError(msg)
+    return NoiseCorrelation(_symmetric(covariance / total), float(np.count_nonzero(values)))
+
+
+def convolved_correlation(
+    correlation: NoiseCorrelation, kernels: NDArray[np.float64]
+) -> NoiseCorrelation:
+    """Return the correlation of noise after a convolution.
+
+    Parameters
+    ----------
+    correlation : NoiseCorrelation
+        That before it.
+    kernels : ndarray of float64, shape (n, h, w)
+        The kernel at several places, which count alike.
+
+    Returns
+    -------
+    NoiseCorrelation
+        As far as it matters for sums over pixels. Its variance is that over the sum of squares of
+        the kernel.
+    """
+    before = correlation.correlation
+    height, width = kernels.shape[1:]
+    shape = tuple(n + 2 * (size - 1) for n, size in zip(before.shape, (height, width), strict=True))
+    power = np.mean(np.abs(np.fft.rfft2(kernels, s=shape)) ** 2, axis=0)
+    own = np.fft.irfft2(power, s=shape)
+    total = np.fft.irfft2(power * np.fft.rfft2(before, s=shape), s=shape)
+    middle = [n // 2 for n in before.shape]  # where lag 0 of the first was
+    total = np.roll(total, (height - 1, width - 1), axis=(0, 1))
+    lag = min(middle[0] + height - 1, middle[1] + width - 1)
+    y, x = middle[0] + height - 1, middle[1] + width - 1
+    covariance = total[y - lag : y + lag + 1, x - lag : x + lag + 1]
+    variance = correlation.variance * covariance[lag, lag] / own[0, 0]
+    whole = _symmetric(covariance / covariance[lag, lag])
+    return NoiseCorrelation(_trimmed(whole), correlation.samples, float(variance))
+
+
+def _symmetric(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a covariance that rounding has not made different at opposite lags."""
+    return 0.5 * (covariance + covariance[::-1, ::-1])
+
+
+def _trimmed(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out large lags that change the sum by little."""
+    middle, total = correlation.shape[0] // 2, correlation.sum()
+    kept = correlation
+    for lag in range(middle - 1, 0, -1):
+        part = correlation[middle - lag : middle + lag + 1, middle - lag : middle + lag + 1]
+        if abs(part.sum() - total) > _TRIMMED * total:
+            break
+        kept = part
+    return kept
+
+
 def mean_correlation(parts: Iterable[tuple[NoiseCorrelation, float]]) -> NoiseCorrelation:
     """Return the mean of measurements with their weights."""
     measured = list(parts)
     weights = np.array([weight for _, weight in measured])
-    images = np.array([part.correlation for part, _ in measured])
+    side = max(part.correlation.shape[0] for part, _ in measured)
+    images = np.array(
+        [np.pad(part.correlation, (side - part.correlation.shape[0]) // 2) for part, _ in measured]
+    )
     mean = np.tensordot(weights / weights.sum(), images, axes=1)
     variance = sum(part.variance * weight for part, weight in measured) / weights.sum()
     return NoiseCorrelation(mean, sum(part.samples for part, _ in measured), float(variance))

@@ -135,8 +135,9 @@ def fit_forms(
     -----
     Errors grow by a factor that makes the median deviation right, for neighbours disturb faint
     stars more than bright ones; and by a scatter that makes that of the quarter with the smallest
-    errors right. Deviations count in units of the standard deviation of the residual, smaller
-    than the error by sqrt(1 - h) at a leverage h. Within the limit, stars have weights that fall
+    errors right. Deviations count in units of the standard deviation of the residual, at a leverage
+    h smaller than the error by sqrt(1 - h), and larger by sqrt(1 + h) for a star that is left out.
+    Within the limit, stars have weights that fall
     off with their deviation like a Cauchy distribution.
     """
     usable: NDArray[np.bool_] = np.all(np.isfinite(forms.values), axis=1)
@@ -145,7 +146,7 @@ def fit_forms(
     values = np.where(usable[:, None], forms.values, 0.0)
     errors = np.where(usable, forms.errors, 1.0)
     field = start
-    kept, leverage = usable, np.zeros(len(values))
+    kept, spread = usable, np.ones(len(values))
     for turn in range(_ROUNDS):
         residual = values - field.at(y=y, x=x)
         if turn or not first_scatter:
@@ -155,7 +156,7 @@ def fit_forms(
         else:
             total = np.hypot(errors, first_scatter)
         deviation = np.abs(residual).max(axis=1) / total
-        limit = clip * np.sqrt(np.maximum(1.0 - leverage, _LEAST_LEFT))
+        limit = clip * np.sqrt(spread)
         deviates = np.where(usable, deviation / limit, np.inf)
         # of stars half agree, whatever the limit says; of sources they may be few
         least = float(np.quantile(deviates[usable], 0.0 if first_scatter else 0.5))
@@ -166,7 +167,8 @@ def fit_forms(
             _best_fit(values[kept][:, part], weakened[kept], order, max_order, tolerance, **some)
             for part in _PARTS
         )
-        leverage = np.where(kept, field.leverage(weakened, kept, y=y, x=x), 0.0)
+        leverage = field.leverage(weakened, kept, y=y, x=x)
+        spread = np.where(kept, np.maximum(1.0 - leverage, _LEAST_LEFT), 1.0 + leverage)
     return FormFit(field, kept)
 
 

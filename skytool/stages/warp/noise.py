@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.noise.correlation import measure_correlation
+from skytool.core.noise.correlation import convolved_correlation, response_correlation
+from skytool.core.resampling.kernels import resampling_kernel
 from skytool.core.resampling.pixel_map import Window
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import Prepared
 
-_SIDE = 256  # [pixel] of the part of the target on which the correlation is measured
-_MATCHED_SIDE = 512  # of which matched noise, alike over many pixels, leaves fewer independent ones
+_SIDE = 512  # [pixel] of the part of the target on which the correlation is followed
 _REACH = 16  # [pixel] around its source, more than any kernel
+_AREA_REACH = 6  # half of a kernel that averages over areas [pixel]
+_JITTER = 4  # [pixel]: places between pixels are to be met alike
+_GOLDEN = (0.7548776662466927, 0.5698402909980532)  # steps that fill a square evenly
+_KERNELS = 5  # places along an axis at which a kernel of the match is taken
 
 
 def noise_images(prepared: Prepared, config: WarpConfig) -> list[NDArray[np.float32]]:
@@ -92,39 +96,94 @@ def noise_correlation(
     Returns
     -------
     NoiseCorrelation or None
-        Of white noise in the middle of what the target sees of the detector, over the standard
-        deviation that squared kernels give it; None where it sees too little.
+        Of white noise in the middle of what the target sees of the detector, relative to the
+        variance that squared kernels give it; None where it sees too little.
+
+    Notes
+    -----
+    Single bright pixels all over the detector are resampled like it; the covariance of noise is
+    the sum of the autocorrelations of what becomes of them, which needs no random numbers.
     """
     from skytool.stages.warp.resampling import detector_resampler
 
-    window = _middle(pixel_map.window, _SIDE if kernel is None else _MATCHED_SIDE)
+    window = _middle(pixel_map.window, _SIDE)
     part = _source_part(pixel_map, window, prepared.image.shape)
     if part is None:
         return None
-    rng = _generator(prepared, config)
-    shape = part.shape
-    white = replace(
+    image, half = _bright_pixels(pixel_map, window, part, _reach(config))
+    if not image.any():
+        return None
+    single = replace(
         prepared,
-        image=rng.standard_normal(shape, dtype=np.float32),
-        variance=np.ones(shape, np.float32),
+        image=image,
+        variance=np.ones(part.shape, np.float32),
         mask=None,
-        unusable=np.zeros(shape, np.bool_),
+        unusable=np.zeros(part.shape, np.bool_),
     )
     moved = _MovedMap(pixel_map, part, pixel_map.shape, window)
     plain = replace(config, masked_fraction=False)
-    warped = detector_resampler(white, moved, plain, planes, oversample).part(window)
-    noise, variance = warped.image, warped.variance
-    assert variance is not None  # noqa: S101  there is one to resample
-    if kernel is not None:
-        from skytool.core.convolve import convolve_planes
+    responses = detector_resampler(single, moved, plain, planes, oversample).part(window).image
+    found = response_correlation(np.nan_to_num(responses), max_lag=half)
+    found = replace(found, samples=float(np.count_nonzero(image)))
+    if kernel is None:
+        return found
+    y_start, y_stop, x_start, x_stop = kernel.domain
+    inside = (np.arange(_KERNELS) + 0.5) / _KERNELS
+    y, x = np.meshgrid(
+        y_start + (y_stop - y_start) * inside, x_start + (x_stop - x_start) * inside, indexing="ij"
+    )
+    return convolved_correlation(found, kernel.at_many(y=y.ravel(), x=x.ravel()))
 
-        convolved = convolve_planes(noise, kernel, variance=variance)
-        noise, variance = convolved.image, convolved.variance
-        assert variance is not None  # noqa: S101
-    scaled = noise / np.sqrt(variance)
-    if np.count_nonzero(np.isfinite(scaled)) < _REACH**2:
-        return None
-    return measure_correlation(scaled)
+
+def _bright_pixels(
+    pixel_map: PixelMap, window: Window, part: Window, reach: int
+) -> tuple[NDArray[np.float32], int]:
+    """Return part of a detector with single bright pixels, and how far their light goes.
+
+    It stays within the window and does not meet that of another, and all kernels that hold it lie
+    on the detector. `reach` is half a kernel [pixel of the detector]; how far light goes counts in
+    pixels of the target.
+    """
+    image = np.zeros(part.shape, np.float32)
+    area = pixel_area(pixel_map, window)
+    if not area > 0.0:
+        return image, 0
+    half = math.ceil(reach / math.sqrt(area)) + 1
+    spacing = 3 * half + 1 + _JITTER
+    tops, lefts = (
+        range(start + half, stop - half, spacing)
+        for start, stop in zip(window[::2], window[1::2], strict=True)
+    )
+    for number, place in enumerate((top, left) for top in tops for left in lefts):
+        # anywhere between pixels of the target, or those of the detector would not count alike
+        row, column = (
+            min(first + _JITTER * (number * step % 1.0), stop - half - 1.0)
+            for first, step, stop in zip(place, _GOLDEN, window[1::2], strict=True)
+        )
+        u, v = pixel_map.positions(np.array([row]), np.array([column]))
+        if np.isfinite(u).all():
+            at = round(v[0, 0]) - part.y_start, round(u[0, 0]) - part.x_start
+            if all(2 * reach <= i < n - 2 * reach for i, n in zip(at, part.shape, strict=True)):
+                image[at] = 1.0
+    return image, half
+
+
+def pixel_area(pixel_map: PixelMap, window: Window) -> float:
+    """Return the area of a target pixel in the middle of a window [pixel of the detector]."""
+    y, x = ((start + stop) // 2 for start, stop in zip(window[::2], window[1::2], strict=True))
+    u, v = pixel_map.positions(y + np.arange(2.0), x + np.arange(2.0))
+    along_y, along_x = (
+        (u[1, 0] - u[0, 0], v[1, 0] - v[0, 0]),
+        (u[0, 1] - u[0, 0], v[0, 1] - v[0, 0]),
+    )
+    return float(abs(along_x[0] * along_y[1] - along_x[1] * along_y[0]))
+
+
+def _reach(config: WarpConfig) -> int:
+    """Return half of a resampling kernel [pixel of the detector]."""
+    if config.takes_areas:
+        return _AREA_REACH
+    return len(resampling_kernel(config.kernel).effective_taps) // 2
 
 
 def _middle(window: Window, side: int) -> Window:

@@ -13,7 +13,7 @@ from skytool.core.resampling.pixel_map import PixelMap, Window
 from skytool.core.resampling.resample import Positions, Resampler
 from skytool.models.sky.geometry import source_positions
 from skytool.stages.warp.mosaic import Mosaic, Strip
-from skytool.stages.warp.noise import noise_correlation, noise_images
+from skytool.stages.warp.noise import noise_correlation, noise_images, pixel_area
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,12 +142,7 @@ def _oversample(pixel_map: PixelMap) -> int:
     window = pixel_map.window
     if 0 in window.shape:
         return 1
-    y = (window.y_start + window.y_stop) // 2 + np.arange(2.0)
-    x = (window.x_start + window.x_stop) // 2 + np.arange(2.0)
-    u, v = pixel_map.positions(y, x)
-    along_x = (u[0, 1] - u[0, 0], v[0, 1] - v[0, 0])
-    along_y = (u[1, 0] - u[0, 0], v[1, 0] - v[0, 0])
-    area = abs(along_x[0] * along_y[1] - along_x[1] * along_y[0])
+    area = pixel_area(pixel_map, window)
     width = math.sqrt(area) if math.isfinite(area) else 1.0
     return round(width) if width > OVERSAMPLED_FROM else 1
 
