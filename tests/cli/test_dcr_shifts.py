@@ -252,12 +252,15 @@ def test_what_is_missing_is_said(left_out, changed, words):
         (("--effective-wavelength", 500), "--effective-wavelength needs --bandwidth"),
         (("--bandwidth", 100), "--bandwidth needs --effective-wavelength"),
         (("--band", "g", "--effective-wavelength", 5, "--bandwidth", 1), "both give the band"),
+        (("--effective-wavelength", 300, "--bandwidth", 600), "600 nm wide (--bandwidth)"),
+        (("--band", "K"), "none of the infrared"),
+        (("--band", "decam-q"), "'decam-q' are not known"),
         (("--site", "nowhere"), "no site 'nowhere'"),
         (("--num-subfilters", 0), "--num-subfilters"),
         (("--pressure", 77900), "--pressure"),
         (("--refraction", "edlen"), "--refraction"),
     ],
-    ids=["width", "middle", "two", "site", "number", "pressure", "formula"],
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_wrong_usage_is_refused(options, words):
     result = run("dcr-shifts", "decam.fits", *options)

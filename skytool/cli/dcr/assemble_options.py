@@ -50,8 +50,8 @@ COMMON = (
         type=SubfilterNumber(),
         default="3",
         metavar="N|auto",
-        help="Equal parts of the band, the bluest first; auto: as many as smear less than half a "
-        "pixel each.",
+        help="Equal parts of the band, the bluest first; auto, or 0: as many as smear less than "
+        "half a pixel each.",
     ),
     click.option(
         "--solver",

@@ -115,11 +115,25 @@ def _check_site(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def _check_band(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a band that no camera has."""
+    if value is not None and not ctx.resilient_parsing:
+        from skytool.models.dcr.bands import band_named, is_letter
+
+        try:
+            if not is_letter(value):
+                band_named(value)
+        except IncompatibleError as error:
+            raise click.BadParameter(f"{error.message} {error.hint}", ctx, param) from error
+    return value
+
+
 _WAVELENGTHS = (230.2, 2058.6)  # nm, those of `skytool.core.refraction.atmosphere`
 
 _OPTIONS = (
     click.option(
         "--band",
+        callback=_check_band,
         metavar="NAME",
         help="Band, as g or decam-g, for its wavelengths; by default the filter of the header.",
     ),
@@ -228,6 +242,11 @@ def _refuse_contradiction(choice: RefractionChoice) -> None:
         raise click.UsageError(f"{there} needs {missing}.", ctx)
     if given and choice.band is not None:
         raise click.UsageError("--band and --effective-wavelength both give the band.", ctx)
+    middle, width = choice.effective_wavelength, choice.bandwidth
+    if middle is not None and width is not None and width >= 2.0 * middle:
+        raise click.UsageError(
+            f"no band is {width:g} nm wide (--bandwidth) around {middle:g} nm.", ctx
+        )
 
 
 def sky_center(source: ExposureSource) -> tuple[float, float] | None:

@@ -170,6 +170,11 @@ def known_bands() -> dict[str, Band]:
     return bands
 
 
+def is_letter(name: str) -> bool:
+    """Return whether a name is that of a band of some camera in the table, without the camera."""
+    return any(key.partition("-")[2].lower() == name.strip().lower() for key in known_bands())
+
+
 def band_named(name: str, *, camera: str = "") -> Band:
     """Return a band of the table.
 
@@ -204,7 +209,7 @@ def band_named(name: str, *, camera: str = "") -> Band:
     raise IncompatibleError(
         f"the wavelengths of the filter {name!r} are not known.",
         hint="Give --effective-wavelength and --bandwidth, or as --band one of "
-        f"{', '.join(bands)}.",
+        f"{', '.join(bands)}. The table has none of the infrared beyond Y.",
     )
 
 
