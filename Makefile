@@ -32,6 +32,7 @@ $(VENV)/.for-use: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --upgrade 'pip>=25.1'
 	$(PY) -m pip install -q -e '.[plot]'
+	$(PY) -m compileall -q skytool  # for who lets Python write no bytecode: it starts 0.2 s sooner
 	@touch $@
 
 $(VENV)/.for-development: pyproject.toml $(VENV)/.for-use

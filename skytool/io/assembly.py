@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from skytool.io.sources import ExposureSource
     from skytool.models.psf.kinds import Psf
 
-_SUMMED_AT_ONCE = 1 << 22  # bytes, a multiple of four
+_SUMMED_AT_ONCE = 1 << 18  # bytes, a multiple of four; they stay in the cache
 _ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) scale stacks
 
 

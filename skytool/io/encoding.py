@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -15,6 +15,8 @@ from skytool.io.structure import BLOCK, CARD, padded
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
+
+    from numpy.typing import NDArray
 
 _PIECE = 1 << 18  # bytes swapped at once: they stay in the cache of the processor
 _PLAIN_TYPES = frozenset({"u1", "i2", "i4", "i8", "f4", "f8"})
@@ -35,21 +37,62 @@ def hdu_bytes(
         yield from _table_bytes(hdu)
         return
     hdu.update_header()
-    data = hdu.data
-    native = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
-    stored = native.dtype.newbyteorder(">")
-    flat = native.reshape(-1)
-    step = _PIECE // native.dtype.itemsize
-    pieces = [flat[start : start + step] for start in range(0, flat.size, step)]
     total = 0
-    for piece in pieces:
+    for piece in _pieces(hdu.data):
         total = sum32_of_array(piece, total)
         forget(piece)
     yield header_bytes(hdu.header, total)
-    for piece in pieces:
-        yield piece.astype(stored).data.cast("B")
+    for piece in _pieces(hdu.data):
+        yield _stored(piece)
         forget(piece)
-    yield bytes(padded(native.nbytes) - native.nbytes)
+    yield _padding(hdu.data)
+
+
+def write_hdu(file: IO[bytes], hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU) -> None:
+    """Write the bytes that `hdu_bytes` yields to a file that can go back.
+
+    The header, which states the sum of the data, is written last: the data are gone through once.
+
+    Parameters
+    ----------
+    file : binary file
+        At the place of the HDU; it need not be there yet.
+    hdu : PrimaryHDU, ImageHDU or BinTableHDU
+        As for `hdu_bytes`.
+    """
+    if not is_plain(hdu):
+        for part in _table_bytes(hdu):
+            write_all(file, part)
+        return
+    hdu.update_header()
+    start, total = file.tell(), 0
+    file.seek(len(header_bytes(hdu.header, total)), io.SEEK_CUR)
+    for piece in _pieces(hdu.data):
+        total = sum32_of_array(piece, total)
+        write_all(file, _stored(piece))
+        forget(piece)
+    write_all(file, _padding(hdu.data))
+    end = file.tell()
+    file.seek(start)
+    write_all(file, header_bytes(hdu.header, total))
+    file.seek(end)
+
+
+def _pieces(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the pixels of a plane in this machine's byte order, piece by piece."""
+    flat = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")).reshape(-1)
+    step = _PIECE // flat.dtype.itemsize
+    return (flat[start : start + step] for start in range(0, flat.size, step))
+
+
+def _stored(piece: NDArray[Any]) -> memoryview:
+    """Return the bytes of pixels as a file has them."""
+    return piece.astype(piece.dtype.newbyteorder(">")).data.cast("B")
+
+
+def _padding(data: NDArray[Any]) -> bytes:
+    """Return what fills the last block of a plane."""
+    return bytes(padded(data.nbytes) - data.nbytes)
 
 
 def header_bytes(header: fits.Header, datasum: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -15,7 +16,7 @@ from astropy.io import fits
 from skytool import __version__
 from skytool.errors import OutputError
 from skytool.io.atomic import is_written_through, output_errors, replacing
-from skytool.io.encoding import hdu_bytes, header_bytes, write_all
+from skytool.io.encoding import hdu_bytes, header_bytes, write_all, write_hdu
 from skytool.io.filespec import FileSpec
 from skytool.models.keywords import set_card
 
@@ -63,15 +64,15 @@ def write_hdus(
         If ``compress`` has another value.
     """
     extensions = list(hdus)
-    if compress == "none":
-        parts = iter([hdu_bytes(hdu) for hdu in extensions])
-    else:
+    with _sink(output, overwrite=overwrite) as file:
+        write_all(file, _primary_bytes(primary, len(extensions)))
+        if compress == "none":
+            for hdu in extensions:
+                _write(file, hdu)
+            return
         from skytool.io.compression import compressed_bytes
 
-        parts = compressed_bytes(extensions, compress)
-    with _sink(output, overwrite=overwrite) as file:
-        file.write(_primary_bytes(primary, len(extensions)))
-        for part in parts:
+        for part in compressed_bytes(extensions, compress):
             for piece in part:
                 write_all(file, piece)
 
@@ -101,8 +102,7 @@ def write_foreign(
         sinks = [stack.enter_context(_sink(path, overwrite=overwrite)) for path in files]
         for sink, hdus in zip(sinks, files.values(), strict=True):
             for hdu in hdus:
-                for piece in hdu_bytes(hdu):
-                    write_all(sink, piece)
+                _write(sink, hdu)
 
 
 def write_bytes(output: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:
@@ -225,6 +225,15 @@ def _sink(output: str | os.PathLike[str], *, overwrite: bool) -> Iterator[IO[byt
     # unbuffered: the pieces are large already, and no flush can fail behind the last of them
     with replacing(output, overwrite=overwrite) as path, path.open("wb", buffering=0) as file:
         yield file
+
+
+def _write(file: IO[bytes], hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU) -> None:
+    """Write an HDU, in one go where the file can go back; a stream cannot."""
+    if isinstance(file, io.FileIO) and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        write_hdu(file, hdu)
+        return
+    for piece in hdu_bytes(hdu):
+        write_all(file, piece)
 
 
 def _primary_bytes(cards: fits.Header | None, n_extensions: int) -> bytes:

@@ -57,6 +57,7 @@ N_BITS = 31  # bit 31 is the sign of an int32
 
 # Bits for other planes: first those that no usual plane has.
 _USUAL_BITS = sorted({plane.bit for plane in PLANES.values()})
+_ROWS = 32  # rows that are compared at once: they stay in the cache of the processor
 _FREE_BITS = (*(bit for bit in range(N_BITS) if bit not in _USUAL_BITS), *_USUAL_BITS)
 
 
@@ -105,7 +106,11 @@ class Mask:
 
     def any_of(self, planes: Iterable[str]) -> NDArray[np.bool_]:
         """Return True, shape ``(ny, nx)``, where a pixel has any of the named planes."""
-        return (self.array & self.bitmask(planes)) != 0
+        flagged, bits = np.empty(self.shape, np.bool_), self.bitmask(planes)
+        for start in range(0, len(flagged), _ROWS):
+            rows = slice(start, start + _ROWS)
+            np.not_equal(self.array[rows] & bits, 0, out=flagged[rows])
+        return flagged
 
     def with_planes(self, planes: Iterable[str]) -> Self:
         """Return this mask with the named planes declared, each at its usual or the next free bit.

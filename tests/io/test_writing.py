@@ -252,7 +252,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, rng, monkeypatch):
         if len(written) > 3:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("skytool.io.writing.write_all", full)
+    monkeypatch.setattr("skytool.io.encoding.write_all", full)
 
     with pytest.raises(OutputError, match=r"a\.fits cannot be written: no space left"):
         write_hdus(tmp_path / "a.fits", extensions(rng))
