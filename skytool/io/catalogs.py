@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.errors import InputError
+from skytool.errors import InputError, SkytoolWarning
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import opened, selected
 from skytool.models.tables import table_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -75,7 +78,9 @@ class ListedSources:
     name: str
 
 
-def read_sources(file: str, *, first_pixel: int | None = None) -> ListedSources:
+def read_sources(
+    file: str, *, first_pixel: int | None = None, bad_flags: Sequence[str] = ()
+) -> ListedSources:
     """Read a list of sources: a FITS table, or text that astropy can read.
 
     Parameters
@@ -84,6 +89,14 @@ def read_sources(file: str, *, first_pixel: int | None = None) -> ListedSources:
         ``FILE`` or ``FILE[EXT]``.
     first_pixel : int, optional
         Number of the first pixel in positions; by default 1 for the columns of SExtractor, else 0.
+    bad_flags : sequence of str
+        Columns that mark a source as unfit where they are not zero, beside those that do by their
+        names.
+
+    Warns
+    -----
+    SkytoolWarning
+        If there is no column of such a name.
 
     Raises
     ------
@@ -109,9 +122,8 @@ def read_sources(file: str, *, first_pixel: int | None = None) -> ListedSources:
             f"{file} has no columns with positions.",
             hint=f"It has {', '.join(columns)}; X and Y, X_IMAGE and Y_IMAGE, or RA and DEC are read.",
         )
-    return ListedSources(
-        y, x, dec, ra, _ratios(columns, length, file), _flags(columns, length), file
-    )
+    flagged = _flags(columns, length) | _flagged_by(columns, length, bad_flags, file)
+    return ListedSources(y, x, dec, ra, _ratios(columns, length, file), flagged, file)
 
 
 def list_digest(file: str) -> str:
@@ -181,6 +193,19 @@ def _ratios(columns: Columns, length: int, file: str) -> Floats:
             signal = _numbers(columns, flux, file)
             return np.divide(signal, noise, out=np.full(length, np.nan), where=noise > 0)
     return np.full(length, np.nan)
+
+
+def _flagged_by(
+    columns: Columns, length: int, names: Sequence[str], file: str
+) -> NDArray[np.bool_]:
+    """Return which sources have something but zero in some columns."""
+    flagged = np.zeros(length, np.bool_)
+    for name in names:
+        if name.upper() in columns:
+            flagged |= _numbers(columns, name.upper(), file) != 0.0
+        else:
+            warnings.warn(f"{file} has no column {name}.", SkytoolWarning, stacklevel=3)
+    return flagged
 
 
 def _flags(columns: Columns, length: int) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import click
 from skytool.cli.config import OutputOption, StageCommand, settings_of
 from skytool.cli.diffim.options import difference_options
 from skytool.cli.diffim.sources import source_options
-from skytool.cli.options import INPUT, common_options, output_file, reading_options
+from skytool.cli.options import INPUT, CommaList, common_options, output_file, reading_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,20 @@ def _output(name: str, text: str) -> Callable[[F], F]:
     type=click.IntRange(0, 1),
     help="Number of the first pixel in the positions of --catalog; by default 1 in columns named "
     "like those of SExtractor, else 0.",
+)
+@click.option(
+    "--bad-source-flags",
+    type=CommaList(click.STRING),
+    default="",
+    help="Columns of --catalog that mark sources as unfit, beside those known by their names.",
+)
+@click.option(
+    "--external-calibrations",
+    "--do-apply-external-calibrations",
+    "--do-apply-finalized-psf",
+    type=INPUT,
+    metavar="FILE[EXT]",
+    help="PSF of the science image instead of its own, as skytool psf writes it.",
 )
 @click.option(
     "--align",
@@ -103,6 +118,11 @@ def diffim(
     """
     from skytool.cli.diffim.units import DiffimFiles, diffim_units
 
+    external = settings.pop("external_calibrations")
+    if external is not None:
+        if reading.psf is not None:
+            raise click.UsageError("--psf and --external-calibrations both give a PSF.", ctx)
+        reading = replace(reading, psf=external)
     files = DiffimFiles(
         science=science,
         template=template,
@@ -112,6 +132,7 @@ def diffim(
         kernel_in=settings.pop("kernel_in"),
         catalog=settings.pop("catalog"),
         first_pixel=settings.pop("catalog_first_pixel"),
+        bad_flags=settings.pop("bad_source_flags"),
         align=settings.pop("align"),
         preconvolve=settings.pop("preconvolve"),
         template_planes={

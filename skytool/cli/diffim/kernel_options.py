@@ -164,11 +164,22 @@ STARS: OptionTable = {
     ),
     "--max-kernel-sources": (
         "most",
-        {"type": _COUNT, "default": 400, "help": "Most sources for the kernel; 0: no limit."},
+        {
+            "type": click.IntRange(min=-1),
+            "default": 400,
+            "help": "Most sources for the kernel; 0 or -1: no limit.",
+        },
     ),
     "--min-kernel-sources": (
         "least",
         {"type": click.IntRange(min=1), "default": 3, "help": "Fewest sources for the kernel."},
+    ),
+    "--allow-kernel-source-detection/--no-allow-kernel-source-detection": (
+        "allow_detection",
+        {
+            "default": False,
+            "help": "Search sources if no kernel can be fitted to those of --catalog.",
+        },
     ),
     "--restrict-kernel-edge-sources/--no-restrict-kernel-edge-sources": (
         "edge",

@@ -32,6 +32,14 @@ _STAGE: OptionTable = {
             help="Which image is convolved; auto: the one with the narrower PSF.",
         ),
     ),
+    "--do-cosmic-rays/--no-do-cosmic-rays": (
+        "cosmic_rays",
+        {
+            "default": True,
+            "help": "Flag pixels of the difference that are sharper than a star, before they are "
+            "spread.",
+        },
+    ),
     "--do-decorrelation/--no-do-decorrelation": (
         "decorrelate",
         {"default": True, "help": "Make the noise of the difference white."},
@@ -135,7 +143,29 @@ _STAGE: OptionTable = {
         {"type": POSITIVE, "default": 0.4, "help": "The same of the scatter of this ratio."},
     ),
 }
-_PARTS = {"": _STAGE, "basis": BASIS, "stars": STARS, "fit": FIT}
+_RAYS: OptionTable = {
+    "--cr-threshold": (
+        "threshold",
+        {"type": POSITIVE, "default": 6.0, "help": "Least height of a cosmic ray [sigma]."},
+    ),
+    "--cr-min-counts": (
+        "min_counts",
+        {
+            "type": click.FloatRange(min=0),
+            "default": 0.0,
+            "help": "Least sum of its pixels [unit of the image].",
+        },
+    ),
+    "--cr-sharpness": (
+        "sharpness",
+        {
+            "type": POSITIVE,
+            "default": 0.35,
+            "help": "Light beside a pixel over that of a star, below which it is a cosmic ray.",
+        },
+    ),
+}
+_PARTS = {"": _STAGE, "cosmic_ray": _RAYS, "basis": BASIS, "stars": STARS, "fit": FIT}
 
 
 def difference_options(function: F) -> F:
@@ -160,6 +190,7 @@ def stage_config(settings: dict[str, Any]) -> DiffimConfig:
     click.UsageError
         If they do not go together.
     """
+    from skytool.core.difference.cosmic_rays import CosmicRayRule
     from skytool.core.matching.kernel_fit_config import FitConfig
     from skytool.models.mask import parse_planes
     from skytool.stages.diffim import BasisConfig, DiffimConfig, StarsConfig
@@ -179,6 +210,7 @@ def stage_config(settings: dict[str, Any]) -> DiffimConfig:
     values["stars"]["cell"] = tuple(reversed(values["stars"]["cell"]))
     try:
         return DiffimConfig(
+            cosmic_ray=CosmicRayRule(**values["cosmic_ray"]),
             basis=BasisConfig(**values["basis"]),
             stars=StarsConfig(**values["stars"]),
             fit=FitConfig(**values["fit"]),

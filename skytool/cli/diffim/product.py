@@ -82,7 +82,9 @@ def _input_psfs(result: DiffimResult) -> list[Any]:
     return hdus
 
 
-def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> None:
+def write_sources(
+    task: DiffimTask, result: DiffimResult, report: SourceReport, *, fwhm: float
+) -> None:
     """Write what is wanted of the sources of a difference.
 
     Raises
@@ -90,7 +92,12 @@ def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> Non
     OutputError
         If a file cannot be written.
     """
-    from skytool.cli.diffim.sources import write_catalogue, write_regions, write_score
+    from skytool.cli.diffim.source_product import (
+        write_catalogue,
+        write_locations,
+        write_regions,
+        write_score,
+    )
 
     source, tables = task.source, records(task)
     if source.score is not None:
@@ -101,6 +108,8 @@ def write_sources(task: DiffimTask, report: SourceReport, *, fwhm: float) -> Non
         write_catalogue(report, source.catalogue, tables=tables, overwrite=task.overwrite)
     if source.regions is not None:
         write_regions(report, source.regions, fwhm=fwhm, overwrite=task.overwrite)
+    if source.locations is not None:
+        write_locations(result, report, source, tables=tables, overwrite=task.overwrite)
 
 
 def records(task: DiffimTask) -> list[fits.BinTableHDU]:

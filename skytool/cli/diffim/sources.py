@@ -1,4 +1,4 @@
-"""The options of ``skytool diffim`` that are about sources, and the files of what was found."""
+"""The options of ``skytool diffim`` that are about sources."""
 
 from __future__ import annotations
 
@@ -13,22 +13,16 @@ from skytool.cli.config import OutputOption, RunOption
 from skytool.cli.options import PLANES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from astropy.io import fits
-
-    from skytool.models.exposure import Exposure
-    from skytool.stages.diffim.sources import SourceReport
     from skytool.stages.diffim.sources_config import SourcesConfig
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-STAGE = "diffim"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _NOT_NEGATIVE = click.FloatRange(min=0)
 _COUNT = click.IntRange(min=0)
-_REGION_RADIUS = 2.0  # [FWHM]
 
 # option: (setting of the stage, other arguments of click)
 _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -178,6 +172,10 @@ class SourceOptions:
         File for DS9 regions.
     score : Path or None
         File for the score.
+    locations : Path or None
+        File for the table of places all over the image.
+    n_locations, location_size : int
+        Number of these places, and the side of the square around each [pixel].
     check : bool
         Whether the difference is to be tested.
     n_check : int
@@ -188,13 +186,17 @@ class SourceOptions:
     catalogue: Path | None
     regions: Path | None
     score: Path | None
+    locations: Path | None
+    n_locations: int
+    location_size: int
     check: bool
     n_check: int
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Files that will be written."""
-        return tuple(path for path in (self.score, self.catalogue, self.regions) if path)
+        wanted = self.score, self.catalogue, self.regions, self.locations
+        return tuple(path for path in wanted if path)
 
     def config(self) -> SourcesConfig:
         """Return the settings of the stage; a usage error if they are impossible."""
@@ -225,6 +227,9 @@ def source_options(function: F) -> F:
             catalogue=kwargs.pop("sources"),
             regions=kwargs.pop("regions"),
             score=kwargs.pop("score"),
+            locations=kwargs.pop("location_metrics"),
+            n_locations=kwargs.pop("n_locations"),
+            location_size=kwargs.pop("location_size"),
             check=kwargs.pop("check"),
             n_check=kwargs.pop("check_sources"),
         )
@@ -264,6 +269,26 @@ _FILES = (
         help="File for circles around the sources, for DS9.",
     ),
     click.option(
+        "--location-metrics",
+        cls=OutputOption,
+        type=_FILE,
+        metavar="FILE",
+        help="File for a table of the quality at places all over the image: levels, variances, "
+        "kernel, density of sources and dipoles, masked parts.",
+    ),
+    click.option(
+        "--n-locations",
+        type=click.IntRange(min=1),
+        default=100,
+        help="Number of these places.",
+    ),
+    click.option(
+        "--location-size",
+        type=click.IntRange(min=1),
+        default=200,
+        help="Side of the square around each [pixel].",
+    ),
+    click.option(
         "--check",
         cls=RunOption,
         is_flag=True,
@@ -278,90 +303,3 @@ _FILES = (
         help="Number of sources of --check.",
     ),
 )
-
-
-def write_catalogue(
-    report: SourceReport,
-    output: Path,
-    *,
-    tables: Sequence[fits.BinTableHDU],
-    overwrite: bool,
-) -> None:
-    """Write a catalogue as FITS, or as ECSV.
-
-    Parameters
-    ----------
-    report : SourceReport
-        What was found.
-    output : Path
-        The file; its suffix decides.
-    tables : sequence of BinTableHDU
-        Provenance.
-    overwrite : bool
-        Whether it may be replaced.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    from skytool.io.writing import write_bytes, write_hdus
-
-    catalogue = report.catalogue
-    if output.suffix.lower() == ".ecsv":
-        write_bytes(output, catalogue.to_ecsv(), overwrite=overwrite)
-        return
-    primary = _primary(report, report.difference, "SOURCES", f"{len(catalogue)} sources")
-    write_hdus(output, [catalogue.to_hdu(), *tables], primary=primary, overwrite=overwrite)
-
-
-def write_regions(report: SourceReport, output: Path, *, fwhm: float, overwrite: bool) -> None:
-    """Write circles around sources, for DS9; `fwhm` is that of the PSF [pixel]."""
-    from skytool.io.writing import write_bytes
-    from skytool.models.sky.celestial import pixel_scale
-
-    wcs = report.difference.wcs
-    scale = None if wcs is None else pixel_scale(wcs, name=report.difference.name)
-    regions = report.catalogue.to_regions(radius=_REGION_RADIUS * fwhm, pixel_scale=scale)
-    write_bytes(output, regions, overwrite=overwrite)
-
-
-def write_score(
-    report: SourceReport,
-    output: Path,
-    *,
-    tables: Sequence[fits.BinTableHDU],
-    overwrite: bool,
-    compress: str,
-) -> None:
-    """Write the score with its variance, mask and significance."""
-    from skytool.io.writing import write_hdus
-    from skytool.models.exposure_hdus import to_hdus
-
-    primary = _primary(report, report.score, "SCORE", f"score of {report.difference.name}")
-    hdus = [*to_hdus(report.score), snr_hdu(report), *tables]
-    write_hdus(output, hdus, primary=primary, overwrite=overwrite, compress=compress)
-
-
-def _primary(report: SourceReport, exposure: Exposure, kind: str, text: str) -> fits.Header:
-    """Return the primary header of a file, with the numbers that were measured."""
-    from skytool.models.exposure_hdus import primary_header
-    from skytool.models.records.provenance import history_line
-
-    history = history_line(STAGE, text)
-    return primary_header(exposure, kind=kind, stage=STAGE, history=history, cards=report.metrics)
-
-
-def snr_hdu(report: SourceReport) -> fits.ImageHDU:
-    """Return the significance of point sources as an extension, SNR."""
-    from astropy.io import fits
-
-    from skytool.models.exposure_hdus import to_hdus
-    from skytool.models.keywords import set_card
-
-    header = to_hdus(report.score)[0].header.copy()
-    for key in ("EXTNAME", "EXTTYPE", "BUNIT", "CHECKSUM", "DATASUM"):
-        header.remove(key, ignore_missing=True)
-    hdu = fits.ImageHDU(report.snr, header=header, name="SNR")
-    set_card(hdu.header, "EXTTYPE", "SNR", "signal-to-noise ratio of a point source")
-    return hdu

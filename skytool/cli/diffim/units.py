@@ -47,6 +47,8 @@ class DiffimFiles:
         Planes of the template in other files.
     first_pixel : int or None
         Number of the first pixel in the positions of the catalogue.
+    bad_flags : tuple of str
+        Columns of the catalogue that mark sources as unfit.
     align : bool
         Whether the template is resampled if it is on another grid.
     preconvolve : bool
@@ -62,6 +64,7 @@ class DiffimFiles:
     catalog: str | None
     template_planes: Mapping[str, str | None]
     first_pixel: int | None
+    bad_flags: tuple[str, ...]
     align: bool
     preconvolve: bool
 
@@ -202,7 +205,7 @@ def make_difference(task: DiffimTask) -> list[Product]:
             metrics |= _checked(task, *pair, result, report)
     write_difference(task, result, None if report is None else report.difference)
     if report is not None:
-        write_sources(task, report, fwhm=metrics["science_fwhm"])
+        write_sources(task, result, report, fwhm=metrics["science_fwhm"])
     result.check_quality(task.config)
     paths = (*task.files.outputs, *task.source.outputs)
     return [Product(path=str(path), metrics=metrics) for path in paths]
@@ -309,7 +312,7 @@ def _listed(task: DiffimTask, science: Exposure) -> SourceList:
 
     files = task.files
     assert files.catalog is not None  # noqa: S101  asked before
-    found = read_sources(files.catalog, first_pixel=files.first_pixel)
+    found = read_sources(files.catalog, first_pixel=files.first_pixel, bad_flags=files.bad_flags)
     y, x = found.y, found.x
     if y is None or x is None:
         if science.wcs is None:

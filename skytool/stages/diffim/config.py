@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skytool.core.difference.cosmic_rays import CosmicRayRule
 from skytool.core.matching.kernel_basis import DEFAULT_DEGREES, DEFAULT_WIDTHS
 from skytool.core.matching.kernel_fit_config import FitConfig
 
@@ -115,6 +116,8 @@ class StarsConfig:
         Whether surplus sources are left out evenly over the image, or the faintest of all.
     cell : (int, int)
         Size ``(y, x)`` of cells that take turns [pixel].
+    allow_detection : bool
+        Whether sources are searched if no kernel can be fitted to those that are listed.
     stamp_half : int or None
         Half side of the compared part [pixel]; None for half the kernel and one pixel.
     """
@@ -132,6 +135,7 @@ class StarsConfig:
     isolated: float | None = None
     spread: bool = True
     cell: tuple[int, int] = (128, 128)
+    allow_detection: bool = False
     stamp_half: int | None = None
 
     def __post_init__(self) -> None:
@@ -170,6 +174,10 @@ class DiffimConfig:
     mask_spread, white_mask_spread : float
         Part of the weight of the matching kernel, and of the whitening one, that flagged pixels may
         hold without flagging the result.
+    cosmic_rays : bool
+        Whether pixels of the difference that are sharper than stars are flagged CR.
+    cosmic_ray : CosmicRayRule
+        Which ones are.
     decorrelate : bool
         Whether the noise of the difference is made white.
     measure_noise : bool
@@ -202,6 +210,8 @@ class DiffimConfig:
     fill_planes: tuple[str, ...] = ("NO_DATA", "BAD", "SAT", "CR")
     mask_spread: float = 0.01
     white_mask_spread: float = 0.02
+    cosmic_rays: bool = True
+    cosmic_ray: CosmicRayRule = field(default_factory=CosmicRayRule)
     decorrelate: bool = True
     measure_noise: bool = True
     pixel_variance: bool = True

@@ -248,7 +248,7 @@ def _masks(science: Exposure, template: Exposure, config: DiffimConfig) -> tuple
         own = Mask(own.array & ~cleared, own.bits)
     if "FAKE" in own.bits and np.any(own.any_of(["FAKE"])):
         own = own.with_flagged(own.any_of(["FAKE"]), "INJECTED")
-    bits = own.with_planes(["NO_DATA", "EDGE", "SAT", *kept.bits]).bits
+    bits = own.with_planes(["NO_DATA", "EDGE", "SAT", "CR", *kept.bits]).bits
     own = Mask(own.array, bits)
     return own, original.renumbered(own.merged_bits(original)), kept.renumbered(bits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from skytool.core.matching.kernel_cells import cell_numbers
 from skytool.core.matching.kernel_delta import component_basis, pixel_kernels
 from skytool.core.matching.kernel_fit import FitError, KernelFitter
 from skytool.core.matching.kernel_regularization import central_penalty, forward_penalty
-from skytool.errors import AlgorithmError, NothingToDoError
+from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 from skytool.models.matching_kernel import KernelStars, MatchingKernel
 from skytool.stages.diffim.kernel_stars import (
     Candidates,
@@ -163,6 +164,32 @@ def match(
     NothingToDoError
         If that is so and little of the science image is covered.
     """
+    arguments = pair, sizes, shape, convolved, config
+    if sources is not None and config.stars.allow_detection:
+        try:
+            return _match(*arguments, noise=noise, sources=sources, names=names)
+        except (AlgorithmError, NothingToDoError) as error:
+            warnings.warn(
+                f"{error.message} The sources of {names[0]} are searched instead.",
+                SkytoolWarning,
+                stacklevel=2,
+            )
+            sources = None
+    return _match(*arguments, noise=noise, sources=sources, names=names)
+
+
+def _match(
+    pair: Pair,
+    sizes: PsfSizes,
+    shape: BasisShape,
+    convolved: str,
+    config: DiffimConfig,
+    *,
+    noise: tuple[float, float],
+    sources: SourceList | None,
+    names: tuple[str, str],
+) -> Matched:
+    """Fit the kernel of a pair to the sources that are given, or searched if there are none."""
     ny, nx = pair.science.image.shape
     stars = config.stars
     half = stars.stamp_half or shape.size // 2 + 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -41,7 +43,7 @@ def empty_places(
 
     Notes
     -----
-    A sequence of Halton (1960) of the bases 2 and 3, which fills the image evenly.
+    They are tried in the order of a sequence of Halton (1960) of the bases 2 and 3.
     """
     ny, nx = occupied.shape
     found: list[tuple[float, float]] = []
@@ -50,11 +52,9 @@ def empty_places(
     disc = y_disc * y_disc + x_disc * x_disc <= radius * radius
     if min(ny, nx) <= 2 * max(border, half):
         return np.empty(0), np.empty(0)
-    for index in range(seed, seed + tries):
+    for y, x in even_places((ny, nx), n=tries, border=border, seed=seed):
         if len(found) == n:
             break
-        y = border + _radical_inverse(index, 2) * (ny - 1 - 2 * border)
-        x = border + _radical_inverse(index, 3) * (nx - 1 - 2 * border)
         row, column = round(y), round(x)
         if min(row, column, ny - 1 - row, nx - 1 - column) < half:
             continue
@@ -64,6 +64,18 @@ def empty_places(
             found.append((y, x))
     places = np.array(found).reshape(-1, 2)
     return places[:, 0], places[:, 1]
+
+
+def even_places(
+    shape: tuple[int, int], *, n: int, border: int, seed: int
+) -> Iterator[tuple[float, float]]:
+    """Yield positions ``(y, x)`` that fill an image evenly, some way from its edges [pixel]."""
+    for index in range(seed, seed + n):
+        y, x = (
+            border + _radical_inverse(index, base) * (size - 1 - 2 * border)
+            for size, base in zip(shape, (2, 3), strict=True)
+        )
+        yield y, x
 
 
 def _radical_inverse(index: int, base: int) -> float:

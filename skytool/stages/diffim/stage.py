@@ -10,6 +10,7 @@ import numpy as np
 
 from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.models.mask import Mask
+from skytool.stages.diffim.cosmic_rays import without_cosmic_rays
 from skytool.stages.diffim.differencing import (
     Planes,
     White,
@@ -172,6 +173,10 @@ def subtract(
         kernel = matched.kernel
         metrics = {"basis_mode": plan.shape.mode, "kernel_chi2": matched.fit.chi2}
     found = subtracted(pair, kernel, config, fit_background=fit_background)
+    assert science.psf is not None  # noqa: S101  its width was measured
+    y, x = kernel.middle
+    star = science.psf.kernel_image(y=y, x=x)
+    found, metrics["cosmic_ray_count"] = without_cosmic_rays(found, pair, star, config)
     found, white = _white(found, pair, (science, template), config, is_stored=is_stored)
     return _result(science, template, plan, pair, found, white, config, metrics)
 
