@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from skytool.models.psf.kinds import GridPsf
 from tests.cli.warping import failure, gaussians, run, sky_cards, warp, write_exposure, write_grid
 
 SHAPE = (41, 45)
@@ -231,6 +232,23 @@ class TestCuts:
         assert ccds == [1, 2]
         ellipticity = (1.3**2 - 1) / (1.3**2 + 1)
         assert float(reasons[3].split()[1].rstrip(",")) == pytest.approx(ellipticity, abs=1e-3)
+
+    def test_look_at_the_ranges_of_the_psf_itself(self):
+        """The PSF of the second detector is a pixel wider on one side than on the other."""
+        names = write_detectors()
+        for name, widths in zip(names, [(1.5, 1.5), (1.5, 2.5), (2.5, 2.5)], strict=True):
+            y, x = np.mgrid[-12:13, -12:13]
+            stamps = [np.exp(-(y**2 + x**2) / (2 * width**2)) for width in widths]
+            psf = GridPsf(np.array(stamps), y=np.array([20.0, 20.0]), x=np.array([4.0, 40.0]))
+            for hdu in psf.to_hdus():
+                fits.append(name, hdu.data, hdu.header)
+        for option, limit in (
+            ("--max-psf-trace-radius-delta", 0.5),
+            ("--max-psf-ap-flux-delta", 0.02),
+        ):
+            ccds, reasons = used(*names, option, limit)
+            assert ccds == [1, 3]
+            assert f"{option} {limit}" in reasons[2]
 
     def test_on_numbers_of_no_exposure_are_refused(self):
         names = write_detectors()

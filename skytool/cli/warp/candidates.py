@@ -35,6 +35,14 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
 }
 
+_OF_PSF = {
+    "max_fwhm": "fwhm",
+    "max_ellipticity": "ellipticity",
+    "max_psf_trace_radius_delta": "trace_radius_delta",
+    "max_psf_ap_flux_delta": "ap_flux_delta",
+}
+"""Limits on numbers that a PSF itself tells."""
+
 _Calibrated = tuple["Member[ExposureSource]", str]  # and what it lacks
 Rejections = tuple[tuple["Member[ExposureSource]", str], ...]
 
@@ -275,11 +283,10 @@ class Judge:
                 known = PsfStatistics.from_row(
                     self.statistics, row, pixel_scale=lambda: _pixel_scale(source)
                 )
-        wanted = {"max_fwhm": "fwhm", "max_ellipticity": "ellipticity"}
         missing = [
             number
-            for cut, number in wanted.items()
-            if cut in self.selection.cuts and math.isnan(getattr(known, number))
+            for cut, number in _OF_PSF.items()
+            if self.selection.cuts.get(cut) is not None and math.isnan(getattr(known, number))
         ]
         if missing:
             known = known.filled(_of_psf(source))
@@ -320,18 +327,14 @@ def _pixel_scale(source: ExposureSource) -> float:
 
 
 def _of_psf(source: ExposureSource) -> PsfStatistics:
-    """Return width and ellipticity of the PSF that an exposure has, in its middle."""
-    from skytool.core.psf.adaptive_moments import adaptive_moments
+    """Return what the PSF that an exposure has says itself."""
     from skytool.io.assembly import read_psf
     from skytool.models.psf.statistics import PsfStatistics
 
     psf = read_psf(source)
     if psf is None:
         return PsfStatistics()
-    y, x = ((size - 1) / 2 for size in source.shape)
     try:
-        moments = adaptive_moments(psf.kernel_image(y=y, x=x))
-        scale = _pixel_scale(source)
+        return PsfStatistics.of_psf(psf, source.shape, pixel_scale=lambda: _pixel_scale(source))
     except (SkytoolError, ValueError):
         return PsfStatistics()
-    return PsfStatistics(fwhm=moments.fwhm * scale, ellipticity=moments.ellipticity)

@@ -11,7 +11,7 @@ import click
 
 from skytool.cli.warp.matching_options import MATCH, MODEL, SELECTION
 from skytool.cli.warp.settings import refuse_unused
-from skytool.errors import IncompatibleError
+from skytool.errors import AlgorithmError, IncompatibleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _WIDER = 1.05
 """Width of an automatic model over that of the widest PSF: matching to an equal one amplifies noise."""
+
+_PLACES = 3  # along each side of an exposure, at which the width of its PSF is looked up
 
 _MODEL_FIELDS = {
     "model_wing": "add_wing",
@@ -130,33 +132,38 @@ class Matching:
             return replace(model, fwhm=_pixels(self.model_fwhm, grid))
         import numpy as np
 
-        widths = {source.name: psf_width(source, grid) for source in sources}
+        widths = {source.name: psf_widths(source, grid) for source in sources}
         if not widths:
             return model
-        name = max(widths, key=lambda key: widths[key])
+        name = max(widths, key=lambda key: max(widths[key]))
+        widest = max(widths[name])
         if self.model_fwhm == "median":
-            width = float(np.median(list(widths.values())))
+            width = float(np.median([np.median(each) for each in widths.values()]))
         else:
-            width = widths[name] * (_WIDER if self.model_fwhm == "auto" else 1.0)
+            width = widest * (_WIDER if self.model_fwhm == "auto" else 1.0)
         model = model.with_adaptive_fwhm(width)
         _log.info(
             "--model-fwhm %.3f pixels; the widest PSF, that of %s, has %.3f by adaptive moments",
             model.fwhm,
             name,
-            widths[name],
+            widest,
         )
         return model
 
 
-def psf_width(source: ExposureSource, grid: TargetGrid) -> float:
-    """Return the width of an exposure's PSF in its middle, by adaptive moments [target pixel].
+def psf_widths(source: ExposureSource, grid: TargetGrid) -> list[float]:
+    """Return the widths of an exposure's PSF all over it, by adaptive moments [target pixel].
 
     Raises
     ------
     IncompatibleError
         If it has no PSF.
+    AlgorithmError
+        If its PSF has no width.
     """
+    from skytool.core.psf.adaptive_moments import adaptive_moments
     from skytool.io.assembly import read_psf
+    from skytool.models.psf.places import stars_across
     from skytool.models.sky.celestial import pixel_scale
     from skytool.stages.warp.visits import wcs_of
 
@@ -169,11 +176,15 @@ def psf_width(source: ExposureSource, grid: TargetGrid) -> float:
     y, x = ((size - 1) / 2 for size in source.shape)
     middle = [(size - 1) / 2 for size in grid.shape]
     scale = pixel_scale(wcs_of(source), y=y, x=x, name=source.name)
-    return (
-        psf.adaptive_fwhm(y=y, x=x)
-        * scale
-        / pixel_scale(grid.wcs, y=middle[0], x=middle[1], name=grid.name)
-    )
+    scale /= pixel_scale(grid.wcs, y=middle[0], x=middle[1], name=grid.name)
+    stars = [star for row in stars_across(psf, source.shape, n=_PLACES) for star in row if star]
+    try:
+        widths = [adaptive_moments(star.stamp).fwhm * scale for star in stars]
+    except ValueError as error:
+        raise AlgorithmError(f"the PSF of {source.name} has no width: {error}.") from error
+    if not widths:
+        raise AlgorithmError(f"the PSF of {source.name} has no star at any place of the image.")
+    return widths
 
 
 def _pixels(text: str, grid: TargetGrid) -> float:

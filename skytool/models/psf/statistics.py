@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from astropy.io import fits
+    from numpy.typing import NDArray
 
+    from skytool.models.psf.base import Psf
     from skytool.models.records.detector_table import DetectorTable
 
 PSF_CARDS = (
@@ -20,6 +24,9 @@ PSF_CARDS = (
 """Cards about the PSF of an exposure, which hold for its own pixels only."""
 
 _FWHM_OF_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+_PLACES = 5  # along each side of an image, at which its PSF is looked at
+_LEAST_RADIUS, _RADII = 2.0, 3.0  # of the aperture [pixel], and over the trace radius
+_FINE = 5  # samples per pixel and axis by which an aperture is filled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +108,55 @@ class PsfStatistics:
             values["fwhm"] = _FWHM_OF_SIGMA * sigma * pixel_scale()
         return cls(**values)
 
+    @classmethod
+    def of_psf(cls, psf: Psf, shape: tuple[int, int], *, pixel_scale: Callable[[], float]) -> Self:
+        """Return what a PSF itself says: width and ellipticity in the middle, and its ranges.
+
+        Parameters
+        ----------
+        psf : Psf
+            The PSF.
+        shape : tuple of int
+            Shape ``(ny, nx)`` of the exposure.
+        pixel_scale : callable
+            Returns the side of a pixel [arcsec].
+
+        Raises
+        ------
+        AlgorithmError
+            If there is no star in the middle.
+        ValueError
+            If its moments do not converge.
+
+        Notes
+        -----
+        Ranges are over five by five places. The trace radius is that of the adaptive moments; the
+        aperture has three of those in the middle, at least two pixels, and the flux is that of a
+        star of flux 1.
+        """
+        from skytool.core.psf.adaptive_moments import adaptive_moments
+        from skytool.models.psf.places import stars_across
+
+        y, x = ((size - 1) / 2 for size in shape)
+        middle = adaptive_moments(psf.kernel_image(y=y, x=x))
+        radius = max(_LEAST_RADIUS, _RADII * math.sqrt((middle.yy + middle.xx) / 2))
+        traces, fluxes = [], []
+        for star in (star for row in stars_across(psf, shape, n=_PLACES) for star in row):
+            if star is None:
+                continue
+            try:
+                moments = adaptive_moments(star.stamp)
+            except ValueError:
+                continue
+            traces.append(math.sqrt((moments.yy + moments.xx) / 2))
+            fluxes.append(_aperture_flux(star.stamp, radius))
+        return cls(
+            trace_radius_delta=max(traces) - min(traces) if traces else math.nan,
+            ap_flux_delta=max(fluxes) - min(fluxes) if fluxes else math.nan,
+            fwhm=middle.fwhm * pixel_scale(),
+            ellipticity=middle.ellipticity,
+        )
+
     def filled(self, other: PsfStatistics) -> PsfStatistics:
         """Return these numbers, with those of another in place of missing ones."""
         missing = {
@@ -126,6 +182,14 @@ _COLUMNS = {
     "fwhm": ("fwhm", "psf_fwhm", "seeing"),
     "ellipticity": ("ellipticity", "psf_ellipticity"),
 }
+
+
+def _aperture_flux(stamp: NDArray[np.float64], radius: float) -> float:
+    """Return the light of a star within a circle about the middle of its image."""
+    inside = (np.arange(_FINE) + 0.5) / _FINE - 0.5
+    y, x = (((np.arange(size) - size // 2)[:, None] + inside).ravel() ** 2 for size in stamp.shape)
+    within = (y[:, None] + x <= radius**2).reshape(stamp.shape[0], _FINE, stamp.shape[1], _FINE)
+    return float(np.sum(stamp * within.mean(axis=(1, 3))))
 
 
 def _number(header: fits.Header, keyword: str) -> float:
