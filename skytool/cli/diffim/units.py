@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skytool.stages.diffim.sources import SourceReport
 
 STAGE = "diffim"
-COLUMNS = ("kernel_sum", "kernel_stars", "kernel_order", "noise_factor")
+COLUMNS = ("kernel_sum", "kernel_stars", "noise_factor", "residual_ratio", "n_sources")
 
 
 @dataclass(frozen=True, kw_only=True)
