@@ -55,3 +55,20 @@ def test_values_reach_the_settings():
         "psf-matched = true",
     ):
         assert f"\n{line}  # command line" in printed
+
+
+def test_every_field_of_the_published_guide_is_an_option(shared):
+    """The documentation of MakeCoaddTempExpTask: lines of configuration, and its example."""
+    pages = [path.read_text() for path in sorted((shared / "seeds").glob("*.txt"))]
+    page = next(text for text in pages if "MakeCoaddTempExpConfig" in text)
+    named = re.findall(r"config\.[\w.\[\]']*?(\w+) ?=", page)
+    named += re.findall(r"[\w.]*?(do[A-Z]\w+|make[A-Z]\w+|defaultFwhm)=", page)
+    named += re.findall(r"--(selectId|reuse)\b", page) + re.findall(r"\b(reuse)=False", page)
+    known = set(re.findall(r"--[a-z][\w-]*", run("warp", "--help").stdout))
+
+    assert {
+        *("kernelSize", "sizeCellX", "sizeCellY", "autoPadPsfTo", "doAutoPadPsf", "padPsfBy"),
+        *("defaultFwhm", "alardSigGauss", "makePsfMatched", "doApplyExternalSkyWcs", "selectId"),
+        *("doApplyExternalPhotoCalib", "reuse"),
+    } <= set(named)
+    assert {kebab_case(name) for name in named} <= known

@@ -61,6 +61,28 @@ def test_the_model_is_reached_at_little_cost_in_noise(basis, psf, model_fwhm, la
 
 
 @BASES
+@pytest.mark.parametrize("beta", [np.inf, 3.0])
+@pytest.mark.parametrize("wider", [1.05, 1.2, 1.5, 2.0])
+@pytest.mark.parametrize("fwhm", [2.0, 3.5, 6.5])
+def test_no_model_costs_more_noise_than_a_gaussian_that_widens_as_much(basis, fwhm, wider, beta):
+    psf = star(fwhm, 0.1, beta=beta)
+    width = adaptive_moments(psf).fwhm
+    model = ModelPsf(fwhm=fwhm).with_adaptive_fwhm(wider * width)
+
+    match = matched(psf, model.fwhm, basis=basis)
+
+    reached = adaptive_moments(convolve(np.pad(psf, 60), match.kernel, dtype=np.float64))
+    assert reached.fwhm == pytest.approx(model.adaptive_fwhm(), rel=0.01)
+    # sum K^2 of a Gaussian of variance s^2 is 1 / (4 pi s^2); that of a single pixel is 1
+    variance = (model.adaptive_fwhm() ** 2 - width**2) / (8 * np.log(2))
+    bound = min(1.0, 1 / (4 * np.pi * variance))
+    assert match.cells.noise_gain.max() <= 1.1 * bound
+    assert match.cells.noise_gain.max() <= 1.0
+    if bound < 0.018:
+        assert match.cells.noise_gain.max() <= 0.02
+
+
+@BASES
 def test_different_psfs_come_to_the_same_one(basis):
     reached = [
         resized_stamps(matched(psf, 7.7, basis=basis).matched, 61)
