@@ -88,6 +88,7 @@ wheel:  ## Build the wheel and run it from an environment of its own
 	build/wheel-venv/bin/python -m pip install -q --upgrade 'pip>=25.1'
 	build/wheel-venv/bin/python -m pip wheel -q --no-deps -w build/wheel .
 	build/wheel-venv/bin/python -m pip install -q build/wheel/skytool-*.whl
+	test -f build/wheel-venv/share/man/man1/skytool-warp.1
 	cd build && wheel-venv/bin/skytool --version && wheel-venv/bin/skytool info ../$(NIGHT)/night/v101_d1.fits
 
 # Old libraries warn of what their own newer requirements call deprecated: that is no error here.
