@@ -202,7 +202,8 @@ def test_the_preset_matches_exposures_like_lsst(golden, name, case, tmp_path, mo
     loose = 30.0 if (name, case) == WORST else 1.0
     np.testing.assert_array_equal(mask[good], wanted_mask[good])
     difference = np.abs(image - wanted)[good]
-    assert np.quantile(difference, 0.99) <= 1e-4 * noise * loose
+    allowed = 1e-4 * noise + 4e-6 * np.abs(wanted[good])
+    assert np.mean(difference > allowed * loose) < 0.01
     # planes are transformed in single precision, of which bright stars leave a little around them
     assert difference.max() <= 2e-6 * loose * np.abs(wanted[good]).max()
     np.testing.assert_allclose(variance[good], wanted_variance[good], rtol=4e-5 * loose)
