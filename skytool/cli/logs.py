@@ -51,6 +51,7 @@ class _Console(logging.Handler):
         self.has_bar = False
         self.files: list[logging.Handler] = []
         self.seen: set[tuple[type[Warning], str]] = set()
+        self.said: set[tuple[int, str]] = set()
 
     def apply(self) -> None:
         """Set the levels that the counts of -v and -q ask for."""
@@ -60,9 +61,17 @@ class _Console(logging.Handler):
         logging.getLogger("skytool").setLevel(lowest)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record, but none of astropy's, whose logger prints them itself."""
-        if record.name != "astropy":
-            click.echo(("\r\x1b[K" if self.has_bar else "") + self.format(record), err=True)
+        """Print one record, but none of astropy's, whose logger prints them itself.
+
+        What is read several times says the same each time: a line stands there once in a run,
+        unless it is an error.
+        """
+        line = (record.levelno, self.format(record))
+        if record.name == "astropy" or line in self.said:
+            return
+        if record.levelno < logging.ERROR:
+            self.said.add(line)
+        click.echo(("\r\x1b[K" if self.has_bar else "") + line[1], err=True)
 
     def show_warning(
         self,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.errors import SkytoolWarning
-from skytool.io.checksum import sum32
 from skytool.io.dqmap import DqMap, any_flag_map
 from skytool.io.filespec import FileSpec
-from skytool.io.fits import image_array, integer_array, opened, opened_parts
+from skytool.io.fits import data_sums, image_array, integer_array, opened, opened_parts
 from skytool.io.skywcs import origin_of
 from skytool.io.units import fits_unit
 from skytool.io.variance import variance_of
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from skytool.io.sources import ExposureSource
     from skytool.models.psf.kinds import Psf
 
-_SUMMED_AT_ONCE = 1 << 18  # bytes, a multiple of four; they stay in the cache
 _ASINH_SCALE = 1.0857362  # 2.5 log10(e), as Waters et al. 2020 (ApJS 251, 4) scale stacks
 
 
@@ -106,23 +104,15 @@ def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
         If a file cannot be read.
     """
     planes = list(planes)
-    with ExitStack() as stack:
-        if every:
-            paths = dict.fromkeys(plane.path for plane in planes)
-            files = [stack.enter_context(opened(FileSpec(path))) for path in paths]
-            return [_datasum(hdu) for hdus in files for hdu in hdus]
-        parts = _Files(stack, planes, verify=False)
-        return [_datasum(parts.hdu(plane)) for plane in planes]
-
-
-def _datasum(hdu: fits.ImageHDU) -> str:
-    """Return the sum of the bytes of an HDU's data."""
-    where = hdu.fileinfo()
-    where["file"].seek(where["datLoc"])
-    total, left = 0, where["datSpan"]
-    while left > 0 and (part := where["file"].read(min(left, _SUMMED_AT_ONCE))):
-        total, left = sum32(part, total), left - len(part)
-    return str(total)
+    paths = dict.fromkeys(plane.path for plane in planes)
+    if every:
+        return [total for path in paths for total in data_sums(FileSpec(path))]
+    sums: dict[tuple[Path, int], str] = {}
+    for path in paths:
+        numbers = sorted({plane.number for plane in planes if plane.path == path})
+        found = data_sums(FileSpec(path), numbers)
+        sums.update({(path, number): one for number, one in zip(numbers, found, strict=True)})
+    return [sums[plane.path, plane.number] for plane in planes]
 
 
 def _foreign(source: ExposureSource, files: _Files) -> Exposure:

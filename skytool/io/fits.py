@@ -182,10 +182,17 @@ def list_extensions(file: str | os.PathLike[str] | FileSpec) -> list[HduExtent]:
         return _checked(FileSpec.parse(file), stack)[1]
 
 
-def data_sums(file: str | os.PathLike[str] | FileSpec) -> list[str]:
-    """Return the sum of the data of each extension, the primary first, as DATASUM states it.
+def data_sums(
+    file: str | os.PathLike[str] | FileSpec, numbers: Iterable[int] | None = None
+) -> list[str]:
+    """Return the sum of the data of extensions, as DATASUM should state it, whatever it states.
 
-    The sums are made from the data, so that a card that nobody kept up to date does no harm.
+    Parameters
+    ----------
+    file : str, path-like or FileSpec
+        The file; an extension that it names does not matter.
+    numbers : iterable of int, optional
+        Numbers of the extensions, 0 for the primary; all of them if not given.
 
     Raises
     ------
@@ -194,7 +201,8 @@ def data_sums(file: str | os.PathLike[str] | FileSpec) -> list[str]:
     """
     with ExitStack() as stack:
         stream, extents = _checked(FileSpec.parse(file), stack)
-        return [str(data_sum(stream, extent)) for extent in extents]
+        wanted = extents if numbers is None else [extents[number] for number in numbers]
+        return [str(data_sum(stream, extent)) for extent in wanted]
 
 
 def checksum_problems(file: str | os.PathLike[str] | FileSpec) -> list[str]:

@@ -330,6 +330,25 @@ def test_groups_that_do_not_overlap_are_told_apart(folder, rng):
     assert [row["metrics"]["group"] for row in rows.values()] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("lost", "options"),
+    [("values", ()), ("values", ("--gauge", "mean")), ("flags", ("-r", "w0.fits"))],
+)
+def test_an_input_without_a_good_pixel_fails_in_global_mode_too(names, rng, lost, options):
+    everywhere = np.ones(SHAPE, bool)
+    if lost == "values":
+        write_one("empty.fits", rng, 3, lost=everywhere)
+    else:
+        image = rng.normal(0, NOISE, SHAPE)
+        write_exposure("empty.fits", image, sky=sky_cards(SHAPE), mask={"SAT": everywhere})
+
+    result = run("match-bg", *names, "empty.fits", "-d", "out", "--mode", "global", *options)
+
+    assert result.exit_code == 5
+    assert "empty.fits has no good pixel" in result.stderr
+    assert sorted(path.name for path in Path("out").iterdir()) == ["w0.fits", "w1.fits", "w2.fits"]
+
+
 def test_parts_of_a_mosaic_are_solved_for_together(folder, rng):
     names = []
     for k, (name, first, last) in enumerate((("a", 0, 80), ("b", 45, 130), ("c", 95, 170))):

@@ -331,6 +331,22 @@ def test_a_flat_ratio_multiplies_exposures_while_they_are_measured(names):
     np.testing.assert_allclose(plane("c.fits"), plane(names[0]), rtol=2.4e-7)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"), [(1000.0, "with a median of 1000"), (-1.0, "0 of 30720")]
+)
+def test_an_image_that_is_no_ratio_of_flats_is_refused(names, values, words):
+    build(*names, "-o", "sky.fits")
+    fits.PrimaryHDU(np.full(SHAPE, values, np.float32)).writeto("ratio.fits")
+
+    result = run(
+        "skyframe", "apply", names[0], "--sky", "sky.fits", "-o", "b.fits",
+        "--flat-ratio", "ratio.fits", status=3,
+    )  # fmt: skip
+
+    assert "ratio.fits is no ratio of two flats" in result.stderr
+    assert words in result.stderr
+
+
 def test_files_of_one_name_in_two_folders_are_two_visits(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     names = []

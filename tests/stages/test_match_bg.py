@@ -11,7 +11,7 @@ from skytool.core.background.polynomial_match import PolynomialRule
 from skytool.core.difference.cells import CellRule
 from skytool.core.statistics import Clip, Statistic
 from skytool.core.windows import Window
-from skytool.errors import AlgorithmError, IncompatibleError, NothingToDoError
+from skytool.errors import AlgorithmError, IncompatibleError, InputError, NothingToDoError
 from skytool.models.exposure import Origin
 from skytool.models.photometry import PhotometricCalibration
 from skytool.stages.match_bg import (
@@ -145,7 +145,7 @@ def test_swapping_both_changes_the_sign(pair):
         there, _, _ = matched(science, reference, config)
         back, _, _ = matched(reference, science, config)
 
-        np.testing.assert_allclose(added(back), -added(there), atol=1e-4)
+        np.testing.assert_array_equal(added(back), -added(there))
 
 
 def test_a_constant_and_a_factor_go_through(pair):
@@ -153,14 +153,15 @@ def test_a_constant_and_a_factor_go_through(pair):
     plain, quality, _ = matched(science, reference)
 
     raised = science.with_values(image=science.image + np.float32(64))
-    np.testing.assert_allclose(added(matched(raised, reference)[0]), added(plain) - 64, atol=1e-3)
+    # 64 more cost six bits of the pixels of single precision, of which a cell averages many.
+    np.testing.assert_allclose(added(matched(raised, reference)[0]), added(plain) - 64, atol=5e-5)
     doubled = [
         one.with_values(image=2 * one.image, variance=4 * one.variance)
         for one in (science, reference)
     ]
     result, twice, _ = matched(*doubled)
-    np.testing.assert_allclose(added(result), 2 * added(plain), rtol=1e-4, atol=1e-3)
-    assert twice.matched_mse == pytest.approx(4 * quality.matched_mse, rel=1e-4)
+    np.testing.assert_array_equal(added(result), 2 * added(plain))
+    assert twice.matched_mse == pytest.approx(4 * quality.matched_mse, rel=1e-9)
 
 
 def test_pixels_that_do_not_count_may_hold_anything(pair):
@@ -596,6 +597,27 @@ def test_only_the_last_match_is_undone(pair):
     assert [hdu.ver for hdu in twice.extensions if hdu.name == "BKG"] == [1, 2]
     np.testing.assert_allclose(undone(twice).image, once.image, atol=1e-4)
     np.testing.assert_allclose(undone(undone(twice)).image, science.image, atol=2e-4)
+
+
+def test_flags_of_the_last_match_alone_are_undone(rng):
+    left, lower = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    left[:, 200:] = lower[:180] = True
+    one = exposure(np.full(SHAPE, 9.0), rng=rng, missing=left, name="one")
+    other = exposure(np.full(SHAPE, 5.0), rng=rng, missing=lower, name="other")
+    science = exposure(np.full(SHAPE, 7.0), rng=rng, name="science")
+    once = with_layer(matched(science, one, MatchConfig(bin_size=50))[0])
+    twice = with_layer(matched(once, other, MatchConfig(bin_size=50))[0])
+
+    restored = undone(twice)
+
+    counts = [np.count_nonzero(e.mask.any_of([EXTRAPOLATED])) for e in (once, twice)]
+    assert 0 < counts[0] < counts[1]
+    np.testing.assert_array_equal(restored.mask.array, once.mask.array)
+    np.testing.assert_array_equal(undone(restored).mask.array, science.mask.array)
+    flags = next(hdu for hdu in twice.extensions if hdu.name == "BKGFLAGS")
+    flags.data["Y"][-1] = SHAPE[0]
+    with pytest.raises(InputError, match=r"BKGFLAGS\] is damaged"):
+        undone(twice)
 
 
 def test_undoing_what_was_not_matched_is_refused(pair):

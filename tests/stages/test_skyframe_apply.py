@@ -196,6 +196,22 @@ def test_stars_and_bad_boxes_do_not_shift_the_scale(rng):
     assert abs(found.scale - 1000) < 5 * found.scale_error + 10
 
 
+def test_a_fifth_of_the_boxes_may_be_bad(rng):
+    truth = pattern()
+    given = sky_exposure(rng, 1000.0, truth)
+    image = given.image.copy()
+    image[64:96, 32:64] += 1000 * np.sqrt(1000)
+    for y in range(0, SHAPE[0], 32):
+        for x in range(0, SHAPE[1], 32):
+            if rng.random() < 0.2:
+                image[y : y + 32, x : x + 32] += 300
+
+    found = solved(given.with_values(image=image), frame_of(truth))
+
+    assert abs(found.scale - 1000) < 5 * found.scale_error
+    assert found.scale_error < 15
+
+
 def test_bad_pixels_may_have_any_value(rng):
     truth = pattern()
     given = sky_exposure(rng, 1000.0, truth)

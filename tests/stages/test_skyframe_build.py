@@ -57,12 +57,14 @@ def night(rng, levels=LEVELS, *, gradients=True, objects=None, **options):
     ]
 
 
-def test_superpixels_are_right_to_the_photon_noise(rng):
-    frame = built(night(rng)).frames[""]
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_superpixels_are_right_to_the_photon_noise(seed):
+    frame = built(night(np.random.default_rng(seed))).frames[""]
 
     error = frame.image - cell_means(pattern(), frame.cells)
 
-    assert np.std(error - low_order(error)) < 1.3 * noise_of_mean(frame)
+    # 143 superpixels tell the error to 6 %.
+    assert np.std(error - low_order(error)) < 1.2 * noise_of_mean(frame)
     assert frame.n_image.min() >= 7
     np.testing.assert_allclose(np.sqrt(np.median(frame.variance)), noise_of_mean(frame), rtol=0.15)
 
@@ -173,12 +175,13 @@ def test_a_trail_in_one_exposure_is_as_if_it_were_not_there(rng):
     spoilt = exposures.copy()
     spoilt[3] = exposures[3].with_values(image=image)  # without any flag
 
-    one, other = (built(each, BuildConfig()).frames[""] for each in (exposures, spoilt))
+    others = exposures[:3] + exposures[4:]
+
+    one, other = (built(each, BuildConfig()).frames[""] for each in (others, spoilt))
 
     column = np.s_[:, 6]
     difference = (other.image - one.image)[column] / np.sqrt(one.variance[column])
-    assert np.abs(difference).max() < 1.5
-    assert np.sqrt(np.mean(difference**2)) < 1
+    assert np.abs(difference).max() < 1
 
 
 def test_a_sharp_edge_of_the_pattern_is_no_object(rng):

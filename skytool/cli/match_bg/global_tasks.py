@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.match_bg.tasks import MatchTask
-from skytool.errors import IncompatibleError
+from skytool.cli.match_bg.tasks import MatchTask, measure_figures
+from skytool.errors import AlgorithmError, IncompatibleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +60,16 @@ def global_tasks(
         pairs, len(visits), config, choice=choice, reference=number, fixed=plan.offsets
     )
     visits, pairs, solution, fits = _on_own_scales(plan, pairs, solution)
-    _describe(plan, pairs, solution)
+    empty = _describe(plan, pairs, solution)
     out = []
     for unit in units:
         if not isinstance(unit.task, MatchTask):
             out.append(unit)
             continue
         i = plan.numbers[unit.task.visit.name]
+        if i in empty:
+            out.append(replace(unit, error=empty[i]))
+            continue
         anchor = solution.anchors[int(solution.components[i])]
         partner = partner_of(i, pairs, anchor)
         facts = {
@@ -116,8 +119,13 @@ def _on_own_scales(
     return visits, pairs, solution, fits
 
 
-def _describe(plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution) -> None:
-    """Say how the solution went, and warn of exposures without a part in it."""
+def _describe(
+    plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution
+) -> dict[int, AlgorithmError]:
+    """Say how the solution went, and return which exposures have nothing to match.
+
+    An exposure that overlaps no other one stays as it is, with a warning.
+    """
     from skytool.cli.match_bg.plan import warn_alone
 
     _log.info(
@@ -128,7 +136,17 @@ def _describe(plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution)
         solution.chi2 / max(solution.dof, 1),
     )
     linked = {i for pair in pairs for i in (pair.first, pair.second)}
-    warn_alone([visit.name for i, visit in enumerate(plan.visits) if i not in linked])
+    alone = {i: visit for i, visit in enumerate(plan.visits) if i not in linked}
+    empty = {
+        i: AlgorithmError(
+            f"{visit.name} has no good pixel.",
+            hint="Look at --bad-mask-planes and --mask-sources.",
+        )
+        for i, visit in alone.items()
+        if not measure_figures(visit).sky.coverage
+    }
+    warn_alone([visit.name for i, visit in alone.items() if i not in empty])
+    return empty
 
 
 def _alone(plan: Plan, unit: Unit[Any]) -> Unit[Any]:

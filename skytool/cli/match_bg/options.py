@@ -119,8 +119,9 @@ _REFERENCE_OPTIONS = (
         "--offsets",
         type=INPUT,
         metavar="FILE",
-        help="Offsets that are known: a text file, one 'NAME VALUE' a line; VALUE is added "
-        "[unit of image].",
+        help="Text file of inputs whose offset is known: one a line, its name and what is added to "
+        "its pixels [unit of image], as 'warp-7.fits -12.5'. The others are matched as ever; with "
+        "--mode global to fit these.",
     ),
     click.option(
         "--scale",

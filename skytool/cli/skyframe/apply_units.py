@@ -15,15 +15,13 @@ from skytool.cli.members import (
     postpone,
 )
 from skytool.cli.skyframe.config import apply_config
+from skytool.cli.skyframe.flat_ratio import flat_ratio, ratio_file
 from skytool.cli.stage_files import Product, Unit, run_units
-from skytool.errors import IncompatibleError, InputError, SkytoolError, SkytoolWarning
+from skytool.errors import IncompatibleError, SkytoolError, SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from skytool.cli.config import Setting
     from skytool.cli.options import RunOptions
@@ -177,7 +175,7 @@ def _unit(
         raise IncompatibleError(f"no detector of visit {visit} has a sky frame.")
     chosen = [member for member, _ in matched]
     frames = tuple(frame for _, frame in matched)
-    ratios = [name for member in chosen if (name := _ratio_name(shared["flat_ratio"], member))]
+    ratios = [name for member in chosen if (name := ratio_file(shared["flat_ratio"], member))]
     files = dict.fromkeys(
         [
             *(file for member in chosen for file in member.files),
@@ -197,10 +195,6 @@ def _unit(
     )
 
 
-def _ratio_name(pattern: str | None, member: Member) -> str | None:
-    return None if pattern is None else pattern.replace("{detector}", member.detector)
-
-
 def correct_visit(task: ApplyTask | SkytoolError) -> list[Product]:
     """Solve for the scale of a visit, and write its detectors without the sky frame."""
     if isinstance(task, SkytoolError):
@@ -212,9 +206,14 @@ def correct_visit(task: ApplyTask | SkytoolError) -> list[Product]:
     layers = {each.detector: each for each in solution.detectors}
     products = []
     for place, member in enumerate(task.members):
-        exposure = kept.pop(place, None) or member.source.read()
         correction = layers[member.detector]
-        _write(task, place, exposure, correction.layers, solution)
+        exposure = _corrected(  # which alone keeps what was read
+            task,
+            member,
+            kept.pop(place) if place in kept else member.source.read(),
+            correction.layers,
+        )
+        _write(task, place, exposure, solution)
         metrics = _metrics(task.frames[place], solution)
         for name in ("correlation_before", "correlation_after", "rms_before", "rms_after"):
             metrics[name] = getattr(correction, name)
@@ -245,7 +244,7 @@ def _inputs(task: ApplyTask, kept: dict[int, Exposure]) -> Iterator[ApplyInput]:
             keep_out=keep_out if in_cells else (),
             with_variance=config.objects.noise == "variance",
             restore=config.restore_background,
-            factor=_ratio(task, member),
+            factor=flat_ratio(task.flat_ratio, member),
         )
         if len(task.members) == 1:
             kept[place] = exposure
@@ -259,59 +258,25 @@ def _inputs(task: ApplyTask, kept: dict[int, Exposure]) -> Iterator[ApplyInput]:
         del exposure
 
 
-def _ratio(task: ApplyTask, member: Member) -> NDArray[np.float32] | None:
-    """Return the image that an exposure is multiplied with.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or has pixels without a positive value.
-    IncompatibleError
-        If its shape is not that of the exposure.
-    """
-    name = _ratio_name(task.flat_ratio, member)
-    if name is None:
-        return None
-    import numpy as np
-
-    from skytool.io.filespec import FileSpec
-    from skytool.io.fits import image_array, opened, selected
-
-    spec = FileSpec.parse(name)
-    with opened(spec) as hdus:
-        images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and len(hdu.shape) == 2]
-        if spec.extension is None and not images:
-            raise InputError(f"{spec} holds no image.")
-        hdu = images[0] if spec.extension is None else selected(hdus, spec)
-        ratio = image_array(hdu, name=str(spec))
-    if ratio.shape != member.source.shape:
-        raise IncompatibleError(
-            f"{spec} has {ratio.shape[1]} x {ratio.shape[0]} pixels, {member.source.name} "
-            f"{member.source.shape[1]} x {member.source.shape[0]}."
-        )
-    good = np.isfinite(ratio) & (ratio > 0)
-    if not good.any():
-        raise InputError(f"{spec} has no positive pixel.")
-    return np.where(good, ratio, np.float32(1.0))
-
-
-def _write(
-    task: ApplyTask,
-    place: int,
-    exposure: Exposure,
-    layers: Sequence[BackgroundLayer],
-    solution: VisitSolution,
-) -> None:
-    """Write a detector less its layers."""
-    from skytool.cli.exposure_product import write_exposure
-    from skytool.models.records.provenance import InputRecord
+def _corrected(
+    task: ApplyTask, member: Member, exposure: Exposure, layers: Sequence[BackgroundLayer]
+) -> Exposure:
+    """Return a detector less its layers."""
     from skytool.stages.skyframe import divided_layers, restoring_layers, with_layers
 
-    member, file = task.members[place], task.frames[place]
-    ratio = _ratio(task, member)
+    ratio = flat_ratio(task.flat_ratio, member)
     if ratio is not None:
         layers = [divided_layers(layers, ratio)]
     restored = restoring_layers(exposure) if task.config.restore_background else []
+    return with_layers(exposure, [*restored, *layers])
+
+
+def _write(task: ApplyTask, place: int, exposure: Exposure, solution: VisitSolution) -> None:
+    """Write a corrected detector."""
+    from skytool.cli.exposure_product import write_exposure
+    from skytool.models.records.provenance import InputRecord
+
+    member, file = task.members[place], task.frames[place]
     frame_record = InputRecord(
         role="sky-frame",
         file=file.name,
@@ -321,7 +286,7 @@ def _write(
         scale=solution.scale,
     )
     write_exposure(
-        with_layers(exposure, [*restored, *layers]),
+        exposure,
         task.outputs[place],
         stage=STAGE,
         history=f"{file.name}, scale {solution.scale:.6g} +- {solution.scale_error:.2g}",
@@ -368,7 +333,7 @@ def product_fingerprint(task: ApplyTask) -> str:
     sums = [member.source.digest() for member in task.members]
     sums += [frame.digest for frame in task.frames]
     for member in task.members:
-        name = _ratio_name(task.flat_ratio, member)
+        name = ratio_file(task.flat_ratio, member)
         sums += [] if name is None else data_sums(name)
     places = SettingRecord(STAGE, "places", _places_text(task.places), "")
     return fingerprint(sums, [*task.settings, places])

@@ -69,18 +69,21 @@ def superpixel_options(function: F) -> F:
             ),
             click.option(
                 "--x-bin-size",
+                "--background-x-bin-size",
                 type=click.FloatRange(min=2),
                 default=32.0,
                 help="Width of a superpixel [pixel].",
             ),
             click.option(
                 "--y-bin-size",
+                "--background-y-bin-size",
                 type=click.FloatRange(min=2),
                 default=32.0,
                 help="Height of a superpixel [pixel].",
             ),
             click.option(
                 "--statistic",
+                "--background-statistic",
                 type=STATISTIC,
                 default="meanclip",
                 help="Value of a superpixel in one exposure.",
@@ -99,6 +102,7 @@ def superpixel_options(function: F) -> F:
             ),
             click.option(
                 "--algorithm",
+                "--background-algorithm",
                 type=choice(*_STYLES),
                 default="natural_spline",
                 help="How superpixels are joined.",

@@ -108,6 +108,11 @@ class ChebyshevModel:
         values = np.einsum("np,pq,nq->n", y_terms, self.coefficients, x_terms)
         return self._limited(values).reshape(y_at.shape)
 
+    def lattice(self, *, y: ArrayLike, x: ArrayLike) -> Floats:
+        """Return the surface at all pairs of rows and columns, shape ``(len(y), len(x))`` [pixel]."""
+        factors = self._terms(np.asarray(y, np.float64), axis=0) @ self.coefficients
+        return self._limited(factors @ self._terms(np.asarray(x, np.float64), axis=1).T)
+
     @classmethod
     def from_terms(cls, terms: ArrayLike, shape: tuple[int, int]) -> Self:
         """Return the surface with the factors of the terms in the order of `term_degrees`."""

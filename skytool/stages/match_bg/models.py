@@ -136,7 +136,7 @@ class PolynomialModel(FrameModel):
 
     def lattice(self, y: NDArray[np.int64], x: NDArray[np.int64]) -> Floats:
         """Return the values at all pairs of rows and columns."""
-        return self.surface.evaluate(y=y[:, None], x=x[None])
+        return self.surface.lattice(y=y, x=x)
 
     def variance(self, window: Window) -> BackgroundModel:
         """Return the variance, as it follows from the weights of the cells."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 STAGE = "match-bg"
 
+_STRIP = 64  # rows [pixel]
+
 
 class Piece(NamedTuple):
     """An exposure, or a patch of one, that is read when it is needed.
@@ -119,6 +121,8 @@ class MatchedPiece:
         What was added to the variance.
     new_plane : str
         Mask plane that the exposure did not have before; empty if there is none.
+    flagged : ndarray of bool, shape (ny, nx), or None
+        Pixels that were flagged anew in a plane that it had before.
     maps : CellMaps or None
         Differences in the cells of the frame, before and after.
     """
@@ -128,6 +132,7 @@ class MatchedPiece:
     scale: float = 1.0
     fit_variance: BackgroundModel | None = None
     new_plane: str = ""
+    flagged: NDArray[np.bool_] | None = None
     maps: CellMaps | None = None
 
 
@@ -232,20 +237,26 @@ class Match:
         MatchQuality
             What the model leaves of its difference.
         """
-        for exposure, found in self.differences():
-            outside = fit.model.outside(found.window) if self.config.extrapolation_plane else None
-            if outside is not None:
-                outside &= np.isnan(found.image) & np.isfinite(exposure.image)
+        for given, found in self.differences():
+            outside = _outside(given, found, fit) if self.config.extrapolation_plane else None
             model = fit.model.piece(found.window)
             spread = _spread(fit, found.window, self.config)
-            # The memory of the difference takes up the result, strip by strip.
-            sums = left_over(found, model, self.config, add_to=exposure.image, scale=self.scale)
+            # The memory of the difference takes up the result, strip by strip, and that of the
+            # exposure is given back before further planes are made.
+            sums = left_over(found, model, self.config, add_to=given.image, scale=self.scale)
+            exposure = given.with_values(image=found.image)
             self._held = None
-            matched = _exposure(exposure, found.image, outside, spread, self.scale)
-            layer = BackgroundLayer(model, operation="ADD", stage=STAGE)
-            is_new = EXTRAPOLATED in set(matched.mask.bits) - set(exposure.mask.bits)
-            new_plane = EXTRAPOLATED if is_new else ""
-            result = MatchedPiece(matched, layer, self.scale, spread, new_plane, fit.maps)
+            del given, found
+            had_flags = EXTRAPOLATED in exposure.mask.bits
+            result = MatchedPiece(
+                _with_planes(exposure, outside, spread, self.scale),
+                BackgroundLayer(model, operation="ADD", stage=STAGE),
+                self.scale,
+                spread,
+                EXTRAPOLATED if outside is not None and not had_flags else "",
+                outside if had_flags else None,
+                fit.maps,
+            )
             yield result, combined_quality([sums], fit)
 
 
@@ -264,16 +275,29 @@ def _spread(fit: BackgroundFit, window: Window, config: MatchConfig) -> Backgrou
     return fit.model.variance(window)
 
 
-def _exposure(
+def _outside(exposure: Exposure, found: Difference, fit: BackgroundFit) -> NDArray[np.bool_] | None:
+    """Return the pixels to flag anew, where the model is extrapolated; None if there are none."""
+    outside = fit.model.outside(found.window)
+    if outside is None or not outside.any():
+        return None
+    had_flags = EXTRAPOLATED in exposure.mask.bits
+    flag = exposure.mask.bitmask([EXTRAPOLATED]) if had_flags else np.int32(0)
+    for start in range(0, len(outside), _STRIP):  # temporary arrays that stay in the cache
+        rows = slice(start, start + _STRIP)
+        outside[rows] &= np.isnan(found.image[rows]) & np.isfinite(exposure.image[rows])
+        outside[rows] &= exposure.mask.array[rows] & flag == 0
+    return outside if outside.any() else None
+
+
+def _with_planes(
     exposure: Exposure,
-    image: NDArray[np.float32],
     outside: NDArray[np.bool_] | None,
     spread: BackgroundModel | None,
     scale: float,
 ) -> Exposure:
-    """Return the matched exposure with its new planes."""
+    """Return the matched exposure with mask, variance and calibration to match."""
     mask: Mask = exposure.mask
-    if outside is not None and outside.any():
+    if outside is not None:
         mask = mask.with_flagged(outside, EXTRAPOLATED)
     variance, calibration = exposure.variance, exposure.calibration
     if scale != 1.0:
@@ -281,7 +305,7 @@ def _exposure(
         calibration = None if calibration is None else calibration.scaled(scale)
     if spread is not None:
         variance = variance + spread.evaluate(exposure.shape)
-    return exposure.with_values(image=image, mask=mask, variance=variance, calibration=calibration)
+    return exposure.with_values(mask=mask, variance=variance, calibration=calibration)
 
 
 def reference_for(

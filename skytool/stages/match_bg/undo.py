@@ -18,6 +18,8 @@ from skytool.models.background.hdus import (
 from skytool.models.background.hdus import background_to_hdus as layers_to_hdus
 from skytool.models.keywords import set_card
 from skytool.models.mask import Mask
+from skytool.stages.match_bg.config import EXTRAPOLATED
+from skytool.stages.match_bg.flags import FLAGS, flags_hdu, without_flags
 from skytool.stages.match_bg.stage import STAGE
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ CARDS = ("BKGREF", "BKGMODE", "BKGRMS", "BKGRATIO")
 """Cards of the primary that describe a match."""
 
 _LAYER_NAMES = {"BKG", "BKGMASK", "BKGVAR", FIT_VARIANCE}
-_NAMES = {*_LAYER_NAMES, *MAPS}
+_NAMES = {*_LAYER_NAMES, FLAGS, *MAPS}
 _STRIP = 256  # rows [pixel]
 
 
@@ -51,11 +53,13 @@ def with_layer(matched: MatchedPiece) -> Exposure:
     kept = list(exposure.extensions)
     version = 1 + max((hdu.ver or 1 for hdu in kept if hdu.name == "BKG"), default=0)
     background = Background((matched.layer,), exposure.unit)
-    hdus = layers_to_hdus(background, origin=exposure.origin, extver=version)
+    hdus: list[Hdu] = [*layers_to_hdus(background, origin=exposure.origin, extver=version)]
     if matched.scale != 1.0:
         set_card(hdus[0].header, "PHOTSCAL", matched.scale)
     if matched.new_plane:
         set_card(hdus[0].header, "BKGFLAG", matched.new_plane, "mask plane that was added")
+    if matched.flagged is not None:
+        hdus.append(flags_hdu(matched.flagged, EXTRAPOLATED, version=version))
     if matched.fit_variance is not None:
         hdus.append(_variance_hdu(matched.fit_variance, exposure, version))
     if matched.maps is not None:
@@ -120,6 +124,10 @@ def undone(exposure: Exposure) -> Exposure:
     if scale != 1.0:
         image, variance = image / np.float32(scale), variance / np.float32(scale**2)
         calibration = None if calibration is None else calibration.scaled(1 / scale)
+    mask = _without_plane(exposure.mask, last.header.get("BKGFLAG"))
+    for hdu in exposure.extensions:
+        if hdu.name == FLAGS and _is_part(hdu, version) and isinstance(hdu, fits.BinTableHDU):
+            mask = without_flags(mask, hdu, name=name)
     header = exposure.header.copy()
     for key in CARDS:
         header.remove(key, ignore_missing=True)
@@ -127,7 +135,7 @@ def undone(exposure: Exposure) -> Exposure:
         image=image,
         variance=variance,
         header=header,
-        mask=_without_plane(exposure.mask, last.header.get("BKGFLAG")),
+        mask=mask,
         calibration=calibration,
         extensions=tuple(h for h in exposure.extensions if not _is_part(h, version)),
     )

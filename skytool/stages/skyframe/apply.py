@@ -297,8 +297,7 @@ def _with_models(working: Sequence[_Working], fit: _Fit) -> list[_Working]:
         polynomial = fit.polynomial(each.detector)
         if polynomial is not None:
             grid = each.clean.grid
-            y, x = np.meshgrid(grid.y_centers, grid.x_centers, indexing="ij")
-            model = model + polynomial.evaluate(y=y, x=x)
+            model += polynomial.lattice(y=grid.y_centers, x=grid.x_centers)
         found.append(replace(each, removed=model))
     return found
 
