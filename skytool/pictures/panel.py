@@ -18,7 +18,7 @@ from skytool.pictures.colours import QUIET_PLANES, legend_of, planes_set, signed
 from skytool.pictures.differences import kernels_image, significance_panel, sources_panel
 from skytool.pictures.scaling import Stretch, block_any, block_means, scale_of
 from skytool.pictures.scatter import ScatterPanel, sky_fit_panel
-from skytool.pictures.stars import psf_stars_panel
+from skytool.pictures.stars import psf_stars_panel, psf_widths_image, residuals_image
 from skytool.pictures.subfilters import subfilter_channels
 
 if TYPE_CHECKING:
@@ -35,9 +35,15 @@ if TYPE_CHECKING:
 
 _NOT_SKY = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 _NOISY = frozenset({"IMAGE", "BEFORE", "VARIANCE", "DCR"})
-_SIGNED = frozenset({"SLOPE", "MATCHDIF", "MATCHRES"})
+_SIGNED = frozenset({"SLOPE", "MATCHDIF", "MATCHRES", "PSFRESID"})
 _USUAL = 0.9  # part of the sizes of signed values that have different colours
 _GRID = 3  # stars along each side of the picture of a PSF
+_SUBTITLES = {
+    "PSF": f"stars all over the image, {_GRID} by {_GRID}; their peaks are 1",
+    "PSFFWHM": "width of the PSF by adaptive moments, all over the image",
+    "PSFRESID": "median of stars less their PSF, of peak 1: of those used, then of those kept apart",
+    "KERNELS": "the kernel at nine places all over the image",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class View:
     extension : str
         IMAGE, VARIANCE, MASK, PSF, BKG (all layers together), DCR (subfilters as colours), BEFORE (the image with all layers
         put back), SKYFIT (what is left of a sky frame), PSFSTARS (widths of stars beside the PSF),
+        PSFFWHM (the width of the PSF all over the exposure), PSFRESID (what the PSF leaves of stars),
         KERNELS (the matching kernel of a difference at nine places), SNRHIST (how often pixels have
         a signal-to-noise ratio), SOURCES (where they are), or the name of another extension.
     stretch : Stretch or None
@@ -175,7 +182,7 @@ def panel_of(exposure: Exposure, view: View) -> Panel | ScatterPanel:
     mask = exposure.mask if on_sky else None
     legend = [] if mask is None else legend_of(mask, _planes(mask, view))
     title, subtitle = _titles(exposure, name)
-    if not on_sky and name not in {"PSF", "KERNELS"}:
+    if not on_sky and name not in _SUBTITLES:
         subtitle = f"{image.shape[1]} × {image.shape[0]} values"
     return Panel(
         image=image,
@@ -203,6 +210,10 @@ def _values(exposure: Exposure, name: str) -> tuple[NDArray[np.float32], str]:
         return _stars(exposure.psf, exposure.shape), ""
     if name == "KERNELS":
         return kernels_image(exposure), ""
+    if name == "PSFFWHM":
+        return psf_widths_image(exposure), "pixel"
+    if name == "PSFRESID":
+        return residuals_image(exposure), ""
     layers = [hdu for hdu in exposure.extensions if hdu.name.startswith("BKG")]
     if name in {"BKG", "BEFORE"} and layers:
         background = background_from_hdus(layers, name=exposure.name)
@@ -264,10 +275,8 @@ def _titles(exposure: Exposure, extension: str) -> tuple[str, str]:
     detector = f"detector {seen.detector_name}" if seen.detector_name else ""
     parts = [exposure.name, "" if extension == "IMAGE" else extension, visit, detector, seen.filter]
     title = "  ".join(filter(None, parts))
-    if extension == "PSF":
-        return title, f"stars all over the image, {_GRID} by {_GRID}; their peaks are 1"
-    if extension == "KERNELS":
-        return title, "the kernel at nine places all over the image"
+    if extension in _SUBTITLES:
+        return title, _SUBTITLES[extension]
     below = [f"{seen.exposure_time:.4g} s"] if seen.exposure_time else []
     orientation = _orientation(exposure)
     if orientation is not None:
