@@ -37,7 +37,8 @@ def _output_option(*, required: bool) -> Callable[[Any], Any]:
         type=click.Path(path_type=Path),
         required=required,
         metavar="FILE",
-        help="The product; - is standard output.",
+        help="The product; - is standard output. Its folder is made if missing; an ending .gz, .bz2, "
+        ".xz or .fz compresses it.",
     )
 
 
@@ -107,6 +108,13 @@ class Destination:
                 click.get_current_context(silent=True),
             )
         return self.output
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the one product is named as a file of compressed images, ``.fz``."""
+        from skytool.io.packing import TILED, ending
+
+        return self.output is not None and ending(self.output) == TILED
 
     def named(self, name: str) -> Path:
         """Return the product of a name of the command's own, with the suffix, in the folder."""

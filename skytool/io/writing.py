@@ -18,6 +18,7 @@ from skytool.errors import OutputError
 from skytool.io.atomic import is_written_through, output_errors, replacing
 from skytool.io.encoding import hdu_bytes, header_bytes, write_all, write_hdu
 from skytool.io.filespec import FileSpec
+from skytool.io.packing import NOT_WRITTEN, TILED, WHOLE, ending, packed
 from skytool.models.keywords import set_card
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def write_hdus(
     Parameters
     ----------
     output : path-like
-        The file; ``-`` is standard output; devices and pipes are written to.
+        The file; ``-`` is standard output; devices and pipes are written to. A file whose name ends
+        in ``.gz``, ``.bz2`` or ``.xz`` is compressed as a whole, one in ``.fz`` by tiles, as by
+        ``compress="gzip"`` unless that says otherwise.
     hdus : iterable of HDU
         Image and table extensions, native or big-endian. Their pixels are not changed; CHECKSUM and
         DATASUM of their headers are set.
@@ -64,6 +67,8 @@ def write_hdus(
         If ``compress`` has another value.
     """
     extensions = list(hdus)
+    if compress == "none" and ending(output) == TILED:
+        compress = "gzip"
     with _sink(output, overwrite=overwrite) as file:
         write_all(file, _primary_bytes(primary, len(extensions)))
         if compress == "none":
@@ -106,7 +111,7 @@ def write_foreign(
 
 
 def write_bytes(output: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:
-    """Write a file that is not FITS, whole or not at all.
+    """Write a file that is not FITS, whole or not at all; compressed if its name says so.
 
     Raises
     ------
@@ -138,8 +143,8 @@ def check_outputs(
     Raises
     ------
     OutputError
-        If two outputs are one file, an output is an input, exists, is a folder, or its folder
-        cannot be written to.
+        If two outputs are one file, an output is an input, exists, is a folder, its folder cannot be
+        written to, or its name promises a compression that we do not write.
     """
     paths = [Path(os.fspath(output)) for output in outputs]
     _refuse_twice(paths)
@@ -151,6 +156,11 @@ def check_outputs(
         "Name another output; an input is never replaced.",
     )
     _refuse([path for path in files if path.is_dir()], "is a folder", "Name a file.")
+    _refuse(
+        [path for path in files if ending(path) in NOT_WRITTEN],
+        "names a compression that is not written here",
+        f"Name it .fits, or with {', '.join(sorted(WHOLE))} or {TILED} behind.",
+    )
     if not overwrite:
         existing = [path for path in files if os.path.lexists(path)]
         _refuse(existing, "exists", "Give --overwrite to replace it.")
@@ -222,9 +232,14 @@ def _sink(output: str | os.PathLike[str], *, overwrite: bool) -> Iterator[IO[byt
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         return
-    # unbuffered: the pieces are large already, and no flush can fail behind the last of them
-    with replacing(output, overwrite=overwrite) as path, path.open("wb", buffering=0) as file:
-        yield file
+    with replacing(output, overwrite=overwrite) as path:
+        if ending(output) in WHOLE:
+            with path.open("wb") as file, packed(file, ending(output)) as sink:
+                yield sink
+        else:
+            # unbuffered: the pieces are large already, and no flush can fail behind the last
+            with path.open("wb", buffering=0) as unbuffered:
+                yield unbuffered
 
 
 def _write(file: IO[bytes], hdu: fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU) -> None:

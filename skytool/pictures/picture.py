@@ -1,17 +1,17 @@
-"""Panels as one PNG picture."""
+"""Panels as one picture."""
 
 from __future__ import annotations
 
 import io
 import math
-import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from skytool.pictures.colours import mask_colours, pixel_colours, signed_colours
 from skytool.pictures.compass import draw_compass
+from skytool.pictures.lettering import fitted
 from skytool.pictures.scaling import tick_values
 from skytool.pictures.scatter import ScatterPanel, draw_points
 
@@ -35,7 +35,23 @@ _LEGEND_ENTRY, _LEGEND_LETTER = 36, 8  # of an entry without its letters, and of
 _NARROWEST = 440  # of a panel, so that its title fits
 _LARGEST_ZOOM = 32
 _FONT = 9
+_TEXT_GAP = 8  # at least between the titles of two panels
 _INK, _FAINT = "#1c2330", "#5b6472"
+
+
+class Picture(NamedTuple):
+    """A picture.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    size : (int, int)
+        Width and height [px].
+    """
+
+    content: bytes
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,10 @@ class _Cell:
     legend_entry: int
 
 
-def draw_picture(panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = None) -> bytes:
-    """Return the PNG file of one panel or several.
+def draw_picture(
+    panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = None, kind: str = "png"
+) -> Picture:
+    """Return the picture of one panel or several.
 
     Parameters
     ----------
@@ -69,14 +87,15 @@ def draw_picture(panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = N
     size : (int, int), optional
         Width and height that the picture may have [px]; images are shown smaller, or with whole
         pixels repeated, to fill it.
+    kind : {"png", "pdf", "svg"}
+        Format; in the latter two lines and letters are drawn at any size, a hundred pixels an inch.
 
     Returns
     -------
-    bytes
+    Picture
         The same for the same panels: neither time nor version are in it.
     """
     from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     n_columns = _columns(panels, size)
@@ -89,16 +108,31 @@ def draw_picture(panels: Sequence[AnyPanel], *, size: tuple[int, int] | None = N
             row, column = divmod(number, n_columns)
             corner = column * cell.width, height - (row + 1) * cell.height
             _Drawing(figure, (width, height), corner, cell).draw(panel)
-        target = io.BytesIO()
-        canvas: Any = FigureCanvasAgg(figure)
+        return Picture(_file_of(figure, kind), (width, height))
+
+
+def _file_of(figure: Figure, kind: str) -> bytes:
+    """Return a figure as a file without a time, a version or random names in it."""
+    target = io.BytesIO()
+    canvas: Any
+    if kind == "pdf":
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+        canvas = FigureCanvasPdf(figure)
+        canvas.print_pdf(target, metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+    elif kind == "svg":
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        canvas = FigureCanvasSVG(figure)
+        with rc_context({"svg.hashsalt": "skytool"}):
+            canvas.print_svg(target, metadata=dict.fromkeys(("Creator", "Date")))
+    else:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
         canvas.print_png(target, metadata={"Software": None})
     return target.getvalue()
-
-
-def picture_size(png: bytes) -> tuple[int, int]:
-    """Return width and height of a PNG file [px], from its header (ISO 15948, 11.2.2)."""
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
 
 
 def _room(size: tuple[int, int] | None, n_panels: int) -> tuple[int, int]:
@@ -237,12 +271,14 @@ class _Drawing:
 
     def _write(self, x: float, y: float, text: str, **options: Any) -> None:
         """Write text whose upper left corner is at a place of the panel [px]."""
-        sign = 8.4 if options.get("weight") == "bold" else 6.3
+        options = {"size": _FONT, "color": _INK, "va": "top", "parse_math": False, **options}
+        room = self.cell.width - x - _TEXT_GAP
+        shown = fitted(text, room, size=options["size"], weight=options.get("weight", "normal"))
         self.figure.text(
             (self.corner[0] + x) / self.size[0],
             (self.corner[1] + y) / self.size[1],
-            printable(text, (self.cell.width - x) / sign),
-            **{"size": _FONT, "color": _INK, "va": "top", "parse_math": False, **options},
+            shown,
+            **options,
         )
 
     def _draw_image(
@@ -333,10 +369,3 @@ def share_text(share: float) -> str:
     if percent and percent < 0.01:
         return "<0.01 %"
     return f"{percent:.{0 if percent >= 10 else 1 if percent >= 1 else 2}f} %"
-
-
-def printable(text: str, length: float) -> str:
-    """Return what the font has signs for, cut to a length [signs]."""
-    shown = "".join(char if char.isprintable() and ord(char) < 0x2500 else "?" for char in text)
-    most = max(math.floor(length), 8)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"

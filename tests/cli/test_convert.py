@@ -153,6 +153,8 @@ def test_what_cannot_be_read_gives_one_line_and_nothing_else(folder, name, statu
         (["good.fits", "-o", "x.fits", "--bad-planes", "SAT"], 2, "--bad-planes is for --to"),
         (["good.fits", "-o", "-", "--to", "swarp"], 2, "--to swarp writes 2 files"),
         (["good.fits", "-o", "x.fits", "--to", "ccddata", "--compress", "gzip"], 2, "--compress"),
+        (["good.fits", "-o", "x.fits.fz", "--to", "ccddata"], 2, "which .fz promises"),
+        (["good.fits", "-o", "x.fits.Z"], 3, "x.fits.Z names a compression that is not written"),
         (["good.fits", "-o", "x.fits", "--to", "jwst", "--bad-planes", "SATT"], 4, "Did you mean"),
         (["good.fits", "-o", "x.fits", "--to", "lsst-background"], 4, "no extension BKG"),
         (["good.fits", "-o", "x.fits", "--layout", "lst"], 2, "Did you mean lsst?"),

@@ -1,11 +1,13 @@
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from skytool.cli.show import command as show
 from skytool.pictures.scaling import Stretch
@@ -122,6 +124,37 @@ def test_options_change_what_is_drawn(folder):
     np.testing.assert_array_equal(pixels_of("--stretch", "ASINH", "--planes", "auto"), usual)
 
 
+@pytest.mark.parametrize(
+    ("ending", "start"), [("png", b"\x89PNG"), ("PDF", b"%PDF-"), ("svg", b"<?xml")]
+)
+def test_the_ending_of_the_name_is_the_format(folder, ending, start):
+    contents = []
+    for name, zone in (("a", "UTC"), ("b", "Asia/Tokyo")):
+        done = subprocess.run(
+            [sys.executable, "-m", "skytool", "show", "rich.fits", "-o", f"{name}.{ending}"],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "TZ": zone, "PYTHONHASHSEED": str(ord(name))},
+        )
+        assert done.returncode == 0, done.stderr
+        contents.append(Path(f"{name}.{ending}").read_bytes())
+
+    assert contents[0].startswith(start)
+    assert contents[0] == contents[1]
+    for word in (b"CreationDate", b"dc:date", b"matplotlib.org"):
+        assert word not in contents[0]
+
+
+def test_an_image_that_does_not_scatter_is_drawn(folder):
+    fits.PrimaryHDU(np.full((50, 70), 7.5, np.float32)).writeto("flat.fits")
+    result = run("show", "flat.fits", "--extension", "IMAGE,VARIANCE", "-o", "x.png")
+
+    assert result.exit_code == 0, result.stderr
+    pixels = np.array(pillow.open("x.png").convert("RGB"))
+    height, width = pixels.shape[:2]
+    assert np.ptp(pixels[height // 2, width // 5 : width // 4].reshape(-1)) == 0
+
+
 def test_the_command_offers_what_there_is():
     assert tuple(Stretch) == show.STRETCHES
 
@@ -142,11 +175,15 @@ def test_what_cannot_be_read_gives_one_line_and_no_picture(folder, name, status,
     ("args", "status", "text"),
     [
         ([], 2, "Missing option '-o'"),
-        (["-o", "good.fits", "--overwrite"], 3, "is an input, too"),
-        (["-o", "text.fits"], 3, "text.fits exists. Give --overwrite"),
-        (["-o", "folder.fits"], 3, "folder.fits is a folder"),
+        (["-o", "good.fits", "--overwrite"], 2, "good.fits has the ending of no picture"),
+        (["-o", "old.png"], 3, "old.png exists. Give --overwrite"),
+        (["-o", "dir.png"], 3, "dir.png is a folder"),
         (["-o", "text.fits/x.png"], 3, "not a folder"),
-        (["-o", "x.JPG"], 2, "x.JPG would be taken for something else; give --output x.png"),
+        (["-o", "x.JPG"], 2, "x.JPG has the ending of no picture; it can be .png, .pdf, .svg"),
+        (["-o", "x.txt"], 2, "x.txt has the ending of no picture; it can be .png, .pdf, .svg"),
+        (["-o", "x.fits"], 2, "x.fits has the ending of no picture"),
+        (["-o", "x.png.gz"], 2, "x.png.gz has the ending of no picture"),
+        (["-o", "x"], 2, "--output x.png"),
         (["-o", "x.png", "--limits", "3"], 2, "LOW,HIGH or one of auto, zscale, minmax"),
         (["-o", "x.png", "--limits", "5,3"], 2, "5 is not below 3"),
         (["-o", "x.png", "--limits", "0,nan"], 2, "0 is not below nan"),
@@ -162,6 +199,8 @@ def test_what_cannot_be_read_gives_one_line_and_no_picture(folder, name, status,
     ],
 )
 def test_mistakes_give_one_line_and_no_picture(folder, args, status, text):
+    Path("old.png").write_bytes(b"old")
+    Path("dir.png").mkdir()
     before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
     result = run("show", "good.fits", *args)
 

@@ -1,5 +1,8 @@
+import bz2
 import errno
+import gzip
 import io
+import lzma
 import os
 import shutil
 import subprocess
@@ -18,6 +21,7 @@ from numpy.testing import assert_array_equal
 from skytool.errors import OutputError
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import check_outputs, image_array, integer_array, opened, write_hdus
+from skytool.io.writing import write_bytes
 from tests.io.files import SHAPE, as_bytes, extensions, plane
 
 KINDS = ["none", "gzip", "rice"]
@@ -382,3 +386,51 @@ def test_a_folder_nobody_may_write_to_is_refused(tmp_path, monkeypatch):
 
     with pytest.raises(OutputError, match="cannot be written to"):
         check_outputs([tmp_path / "a.fits"])
+
+
+UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".XZ": lzma.decompress}
+
+
+@pytest.mark.parametrize("ending", UNPACK)
+def test_a_name_that_promises_compression_keeps_it(tmp_path, rng, ending):
+    plain, packed, again = (tmp_path / name for name in ("a.fits", f"b.fits{ending}", f"c{ending}"))
+    hdus = extensions(rng)
+    write_hdus(plain, hdus)
+    write_hdus(packed, hdus)
+    write_hdus(again, hdus)
+
+    assert UNPACK[ending](packed.read_bytes()) == plain.read_bytes()
+    assert packed.read_bytes() == again.read_bytes(), "neither name nor time are in it"
+    with opened(packed, verify=True) as read:
+        assert_array_equal(image_array(read["IMAGE"]), hdus[0].data)
+
+
+def test_fz_is_compression_by_tiles(tmp_path, rng):
+    hdus = extensions(rng)
+    write_hdus(tmp_path / "a.fits.fz", hdus)
+    write_hdus(tmp_path / "b.fits", hdus, compress="gzip")
+    write_hdus(tmp_path / "c.fz", hdus, compress="rice")
+
+    assert (tmp_path / "a.fits.fz").read_bytes() == (tmp_path / "b.fits").read_bytes()
+    with fits.open(tmp_path / "c.fz", disable_image_compression=True) as read:
+        assert read[1].header["ZCMPTYPE"] == "RICE_1"
+
+
+def test_other_files_are_compressed_too_if_they_are_named_so(tmp_path):
+    write_bytes(tmp_path / "a.reg.gz", b"circle")
+
+    assert gzip.decompress((tmp_path / "a.reg.gz").read_bytes()) == b"circle"
+
+
+@pytest.mark.parametrize("ending", ["Z", "zip", "zst"])
+def test_a_compression_that_is_not_written_is_refused(tmp_path, ending):
+    with pytest.raises(OutputError, match=rf"a\.fits\.{ending} names a compression .*\.fits"):
+        check_outputs([tmp_path / f"a.fits.{ending}"])
+
+
+def test_a_full_disk_leaves_no_compressed_file(small_disk, rng):
+    image = fits.ImageHDU(rng.normal(0, 1, (300, 211)), name="IMAGE")
+    with pytest.raises(OutputError, match="no space left"):
+        write_hdus(small_disk / "a.fits.gz", [image])
+
+    assert list(small_disk.iterdir()) == []

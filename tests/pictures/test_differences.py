@@ -93,7 +93,7 @@ def test_sources_are_drawn_where_they_are_by_kind(made):
     assert panel.points[1].x.tolist() == [9.5 + made.origin.x]
     assert panel.points[1].y.tolist() == [5.0 + made.origin.y]
     pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib")
-    assert draw_picture([panel]).startswith(b"\x89PNG")
+    assert draw_picture([panel]).content.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", ["KERNELS", "SOURCES", "SNRHIST"])

@@ -5,7 +5,7 @@ import pytest
 
 from skytool.errors import IncompatibleError
 from skytool.pictures.panel import View, panel_of
-from skytool.pictures.picture import draw_picture, picture_size
+from skytool.pictures.picture import draw_picture
 from skytool.stages.skyframe import with_layers
 from tests.stages.skies import frame_of, gradient, pattern, sky_exposure, solved
 
@@ -63,10 +63,10 @@ def test_points_become_a_picture_beside_an_image(exposures):
 
     picture = draw_picture(panels)
 
-    pixels = np.array(pillow.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+    pixels = np.array(pillow.open(io.BytesIO(picture.content)).convert("RGB")).astype(int)
     blue = (pixels[..., 2] > pixels[..., 0] + 80) & (pixels[..., 2] > pixels[..., 1] + 50)
     assert blue[:, pixels.shape[1] // 2 :].sum() > 500
-    assert picture_size(picture) == pixels.shape[1::-1]
+    assert picture.size == pixels.shape[1::-1]
     assert picture == draw_picture(panels)
 
 

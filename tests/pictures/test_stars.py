@@ -50,7 +50,7 @@ def test_points_are_stars_of_three_kinds(rng):
 def test_points_become_a_picture(rng):
     picture = draw_picture([panel_of(exposure(stars(rng)), View(extension="PSFSTARS"))])
 
-    pixels = np.array(pillow.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+    pixels = np.array(pillow.open(io.BytesIO(picture.content)).convert("RGB")).astype(int)
     orange = (pixels[..., 0] > pixels[..., 2] + 100) & (pixels[..., 0] > 180)
     assert orange.sum() > 50
 

@@ -32,7 +32,7 @@ def test_subfilters_are_drawn_as_colours(rng):
     assert colours.shape == (*SHAPE, 3)
     assert colours[11, 6].argmax() == 2
     assert colours[21, 31].argmax() == 0
-    assert draw_picture([panel]).startswith(b"\x89PNG")
+    assert draw_picture([panel]).content.startswith(b"\x89PNG")
 
 
 def test_flat_spectrum_is_grey_and_no_value_has_no_colour(rng):

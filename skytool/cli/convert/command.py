@@ -70,6 +70,8 @@ def convert(
     if run.compress != "none" and to not in COMPRESSIBLE:
         names = " and ".join(sorted(COMPRESSIBLE))
         raise click.UsageError(f"--compress does not go with --to {to}, only with {names}.", ctx)
+    if to not in COMPRESSIBLE and destination.is_tiled:
+        raise click.UsageError(f"--to {to} writes no compressed images, which .fz promises.", ctx)
     from skytool.cli.convert.units import convert_units
 
     convert_units(

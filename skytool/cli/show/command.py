@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from skytool.cli.config import StageCommand
-from skytool.cli.options import PLANES, CommaList, common_options, input_files, output_file
+from skytool.cli.config import OutputOption, StageCommand
+from skytool.cli.options import PLANES, CommaList, common_options, input_files
 from skytool.cli.reading import reading_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from skytool.cli.options import RunOptions
     from skytool.io.sources import ReadOptions
 
 STRETCHES = ("asinh", "linear", "sqrt", "log")
 NAMED_LIMITS = ("auto", "zscale", "minmax")
-OTHER_FORMATS = frozenset(
-    {".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".svg", ".tif", ".tiff", ".webp"}
-)
+FORMATS = ("png", "pdf", "svg")
 
 
 def _limits(
@@ -48,9 +45,33 @@ def _planes(
     return () if value == ("NONE",) else value
 
 
+def _format_of(ctx: click.Context, output: Path) -> str:
+    """Return the format that the name of the picture ends in, PNG for what is no regular file."""
+    from skytool.io.atomic import is_written_through
+
+    ending = output.suffix.lower().removeprefix(".")
+    if ending in FORMATS:
+        return ending
+    if str(output) == "-" or is_written_through(output):
+        return FORMATS[0]
+    known = ", ".join(f".{name}" for name in FORMATS)
+    raise click.UsageError(
+        f"{output.name} has the ending of no picture; it can be {known}: --output {output.stem}.png.",
+        ctx,
+    )
+
+
 @click.command(cls=StageCommand)
 @input_files(metavar="FILE...")
-@output_file
+@click.option(
+    "-o",
+    "--output",
+    cls=OutputOption,
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The picture, .png, .pdf or .svg; - is standard output, in PNG.",
+)
 @click.option(
     "--extension",
     type=CommaList(),
@@ -59,7 +80,7 @@ def _planes(
     help="What to draw of every exposure: IMAGE, VARIANCE, MASK, PSF, BKG (the whole background), "
     "DCR (the subfilters of a DCR model as colours), "
     "BEFORE (the image with the background put back), SKYFIT (averages over superpixels against "
-    "the sky frame, before and after), PSFSTARS (widths of stars beside the PSF), KERNELS, SNRHIST, "
+    "the sky frame, before and after), PSFSTARS (widths of stars beside the PSF), PSFFWHM (a map of the width of the PSF), PSFRESID (what the PSF leaves of used and reserved stars), KERNELS, SNRHIST, "
     "SOURCES (of a difference its kernel at nine places, the histogram of signal-to-noise ratios, "
     "and where sources are), or another extension; each gets a panel.",
 )
@@ -93,7 +114,9 @@ def _planes(
 )
 @reading_options
 @common_options(without=("jobs", "scheduler", "compress", "reuse", "progress", "allow_empty"))
+@click.pass_context
 def show(
+    ctx: click.Context,
     inputs: tuple[str, ...],
     output: Path,
     extension: tuple[str, ...],
@@ -104,7 +127,7 @@ def show(
     reading: ReadOptions,
     run: RunOptions,
 ) -> None:
-    """Draw exposures as one PNG picture.
+    """Draw exposures as one picture: PNG, PDF or SVG, as the ending of --output says.
 
     The sky is dark, sources are bright, mask planes have colours, pixels without value are
     slate; arrows point north and east. Several exposures are panels of one picture. Numbers along
@@ -119,18 +142,13 @@ def show(
     """
     from skytool.cli.show.units import show_files
 
-    if output.suffix.lower() in OTHER_FORMATS:
-        raise click.UsageError(
-            f"the picture is a PNG, and {output.name} would be taken for something else; "
-            f"give --output {output.stem}.png.",
-            click.get_current_context(),
-        )
     show_files(
         inputs,
         output,
         extensions=extension,
         view={"stretch": stretch, "limits": limits, "planes": planes},
         size=size,
+        kind=_format_of(ctx, output),
         reading=reading,
         run=run,
     )

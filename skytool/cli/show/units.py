@@ -35,6 +35,8 @@ class ShowTask:
         What to draw of each.
     size : (int, int) or None
         Room for the picture [px].
+    kind : str
+        Format: ``png``, ``pdf`` or ``svg``.
     output : Path
         The picture.
     overwrite : bool
@@ -44,6 +46,7 @@ class ShowTask:
     sources: tuple[ExposureSource, ...]
     views: tuple[View, ...]
     size: tuple[int, int] | None
+    kind: str
     output: Path
     overwrite: bool
 
@@ -55,6 +58,7 @@ def show_files(
     extensions: Sequence[str],
     view: dict[str, Any],
     size: tuple[int, int] | None,
+    kind: str,
     reading: ReadOptions,
     run: RunOptions,
 ) -> None:
@@ -93,6 +97,7 @@ def show_files(
             sources=tuple(sources),
             views=views,
             size=size,
+            kind=kind,
             output=output,
             overwrite=run.may_replace,
         )
@@ -126,14 +131,14 @@ def draw(task: ShowTask) -> list[Product]:
     """Read the exposures, draw and write the picture."""
     from skytool.io.writing import write_bytes
     from skytool.pictures.panel import panel_of
-    from skytool.pictures.picture import draw_picture, picture_size
+    from skytool.pictures.picture import draw_picture
 
     panels = []
     for source in task.sources:
-        exposure = source.read()
+        exposure = source.read(needs_variance=False)
         panels += [panel_of(exposure, view) for view in task.views]
-    picture = draw_picture(panels, size=task.size)
-    write_bytes(task.output, picture, overwrite=task.overwrite)
-    width, height = picture_size(picture)
+    picture = draw_picture(panels, size=task.size, kind=task.kind)
+    write_bytes(task.output, picture.content, overwrite=task.overwrite)
+    width, height = picture.size
     metrics = {"panels": len(panels), "width": width, "height": height}
     return [Product(path=str(task.output), metrics=metrics)]
