@@ -339,8 +339,8 @@ def _warnings_also_to(warned: list[Warned]) -> Iterator[None]:
 
 def _warnings_are_errors() -> bool:
     """Return whether a `SkytoolWarning` would be raised here."""
-    for action, _, category, _, _ in warnings.filters:
-        if issubclass(SkytoolWarning, category):
+    for action, message, category, module, _ in warnings.filters:
+        if message is None and module is None and issubclass(SkytoolWarning, category):
             return action == "error"
     return False
 

@@ -221,14 +221,14 @@ def _collect(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Keep a warning for the task of this context; raise it if it is ours and we are strict."""
+    """Keep a warning for the task of this context; raise it if we are strict."""
     state = _caught.get()
     if state is None:
         _show_as_python_does(message, category, filename, lineno, file, line)
         return
     warned, strict = state
-    if strict and issubclass(category, SkytoolWarning):
-        raise category(str(message))
+    if strict:
+        raise SkytoolWarning(" ".join(str(message).split()))
     warned.append(Warned(str(message), category, filename, lineno))
 
 

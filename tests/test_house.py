@@ -60,6 +60,15 @@ def test_no_text_contains(pattern):
     assert hits(pattern, texts) == []
 
 
+def test_warnings_are_given_and_never_only_logged():
+    # so that --strict and reports learn of them
+    texts = {
+        str(path.relative_to(ROOT)): path.read_text() for path in MODULES if path.name != "logs.py"
+    }
+
+    assert hits(r"log(ger)?\.warn|getLogger\(.*\)\.warn", texts) == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_and_its_functions_are_short(path):
     text = path.read_text()

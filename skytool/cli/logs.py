@@ -52,6 +52,7 @@ class _Console(logging.Handler):
         self.files: list[logging.Handler] = []
         self.seen: set[tuple[type[Warning], str]] = set()
         self.said: set[tuple[int, str]] = set()
+        self.unreported: list[str] = []
 
     def apply(self) -> None:
         """Set the levels that the counts of -v and -q ask for."""
@@ -83,10 +84,11 @@ class _Console(logging.Handler):
         line: str | None = None,
     ) -> None:
         """Log a Python warning, the same text once in a run."""
-        text = " ".join(str(message).split())
+        text = one_line(message)
         if (category, text) in self.seen:
             return
         self.seen.add((category, text))
+        self.unreported.append(text)
         name = "skytool" if issubclass(category, SkytoolWarning) else category.__name__
         logging.getLogger(name).warning("%s", text)
 
@@ -113,6 +115,7 @@ def console() -> Iterator[None]:
             root.removeHandler(handler)
         for handler in _console.files:
             handler.close()
+        _console.reset()
         ours.setLevel(level)
 
 
@@ -129,6 +132,45 @@ def is_verbose() -> bool:
 def is_quiet() -> bool:
     """Return whether the user gave ``-q``."""
     return _console.quiet > _console.verbose
+
+
+def one_line(message: Warning | str) -> str:
+    """Return the text of a warning without line breaks."""
+    return " ".join(str(message).split())
+
+
+def take_warnings() -> list[str]:
+    """Return what was warned of since this was asked last, each text once in a run."""
+    taken, _console.unreported = _console.unreported, []
+    return taken
+
+
+@contextmanager
+def warnings_as_errors() -> Iterator[None]:
+    """Raise what would be shown as a warning, and the first that was shown already.
+
+    Raises
+    ------
+    SkytoolWarning
+        With the text of the warning, whoever gave it.
+    """
+    if _console.unreported:
+        raise SkytoolWarning(_console.unreported[0])
+
+    def refuse(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
+        raise SkytoolWarning(one_line(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = refuse
+        warnings.simplefilter("error", SkytoolWarning)  # which workers are told of
+        yield
 
 
 def make_way_for_bar(*, shown: bool) -> None:

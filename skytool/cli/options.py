@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -277,9 +277,7 @@ def common_options(function: Any = None, *, without: Collection[str] = ()) -> An
     def with_run(*args: Any, **kwargs: Any) -> Any:
         run = RunOptions(**{name: kwargs.pop(name) for name in names})
         try:
-            with warnings.catch_warnings():
-                if run.strict:
-                    warnings.simplefilter("error", SkytoolWarning)
+            with logs.warnings_as_errors() if run.strict else nullcontext():
                 return function(*args, run=run, **kwargs)
         except SkytoolWarning as warning:
             raise AlgorithmError(str(warning), hint="(--strict)") from warning

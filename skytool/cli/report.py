@@ -113,13 +113,14 @@ class Reporter:
         inputs : sequence of str
             What it is made from.
         warnings : sequence of str
-            What was warned of while it was made.
+            What was warned of while it was made. What was shown since the line before, on
+            standard error, is added.
         text : str, optional
             What is printed instead of the row.
         """
         values = {key: _plain(value) for key, value in (metrics or {}).items()}
         entry: dict[str, Any] = {"path": str(path), "status": status, "metrics": values}
-        self._line({**entry, "inputs": [*inputs], "warnings": [*warnings]})
+        self._line({**entry, "inputs": [*inputs], "warnings": _all_warnings(warnings)})
         if text is not None and not self.run.json:
             click.echo(text)
             return
@@ -138,7 +139,14 @@ class Reporter:
         cells = [_cell(values.get(column)) for column in self.columns]
         click.echo("\t".join([str(path), *cells]))
 
-    def failure(self, name: str, error: BaseException, *, index: int | None = None) -> None:
+    def failure(
+        self,
+        name: str,
+        error: BaseException,
+        *,
+        index: int | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
         """Report a unit of work that failed; the exit status follows from it.
 
         Parameters
@@ -149,6 +157,8 @@ class Reporter:
             Why it failed.
         index : int
             Its place among the inputs; by default after those that failed before.
+        warnings : sequence of str
+            As for `row`.
         """
         place = len(self._failures) if index is None else index
         self._failures.append((place, name, error))
@@ -159,6 +169,7 @@ class Reporter:
                 "error": _message(error),
                 "exit_code": _exit_code(error),
                 "facts": {key: _plain(value) for key, value in _facts(error).items()},
+                "warnings": _all_warnings(warnings),
             }
         )
         if not (self.run.keep_going and self.at_once):  # it is raised, or listed in the end
@@ -209,10 +220,10 @@ class Reporter:
     def _write_report(self) -> None:
         if self.run.report is None or self.run.dry_run:
             return
-        from skytool.io.atomic import replacing
+        from skytool.io.writing import write_bytes
 
-        with replacing(self.run.report, overwrite=self.run.may_replace) as part:
-            part.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
+        text = "".join(f"{line}\n" for line in self._lines)
+        write_bytes(self.run.report, text.encode(), overwrite=self.run.may_replace)
 
     def _start_bar(self) -> None:
         wanted = self.run.progress
@@ -253,6 +264,11 @@ def _named(name: str, error: BaseException) -> str:
 
 def _facts(error: BaseException) -> Mapping[str, Any]:
     return error.facts if isinstance(error, SkytoolError) else {}
+
+
+def _all_warnings(given: Sequence[str]) -> list[str]:
+    """Return what was shown since this was asked last and what is given, each text once."""
+    return list(dict.fromkeys([*logs.take_warnings(), *map(logs.one_line, given)]))
 
 
 def _plain(value: Any) -> Any:

@@ -163,7 +163,7 @@ def _run(
                 if outcome.error is None:
                     _report_products(unit, outcome, report)
                 else:
-                    _fail(place, unit, outcome.error, report)
+                    _fail(place, unit, outcome.error, report, outcome.warnings)
             else:
                 report.advance(unit.name)
                 if unit.error is None:
@@ -179,9 +179,11 @@ def _report_products(
         report.row(product.path, product.metrics, inputs=unit.inputs, warnings=outcome.warnings)
 
 
-def _fail(place: int, unit: Unit[T], error: Exception, report: Reporter) -> None:
+def _fail(
+    place: int, unit: Unit[T], error: Exception, report: Reporter, warnings: Sequence[str] = ()
+) -> None:
     """Report a failure, and end the run unless it keeps going."""
-    report.failure(unit.name, error, index=place)
+    report.failure(unit.name, error, index=place, warnings=warnings)
     if not report.run.keep_going:
         raise error
 
@@ -266,8 +268,8 @@ def _write_depfile(
     path: Path, units: Sequence[Unit[T]], shared: Sequence[str], run: RunOptions
 ) -> None:
     """Write what depends on what in the language of make, with a rule for each input."""
-    from skytool.io.atomic import replacing
     from skytool.io.filespec import FileSpec
+    from skytool.io.writing import write_bytes
 
     rules, every = [], {}
     for unit in units:
@@ -279,8 +281,8 @@ def _write_depfile(
         targets = " ".join(_escaped(str(output)) for output in unit.outputs)
         rules.append(f"{targets}: {' '.join(map(_escaped, read))}\n")
     rules += [f"\n{_escaped(name)}:\n" for name in every]
-    with replacing(path, overwrite=run.may_replace) as part:
-        part.write_text("".join(rules), encoding="utf-8", errors="surrogateescape")
+    text = "".join(rules).encode(errors="surrogateescape")
+    write_bytes(path, text, overwrite=run.may_replace)
 
 
 def _escaped(name: str) -> str:

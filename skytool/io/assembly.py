@@ -57,12 +57,13 @@ class _Planes(NamedTuple):
     variance: NDArray[np.float32]
 
 
-def assemble(source: ExposureSource) -> Exposure:
+def assemble(source: ExposureSource, *, needs_variance: bool = True) -> Exposure:
     """Read the exposure of a source; see `~skytool.io.sources.ExposureSource.read`."""
     verify = source.options.verify
     with ExitStack() as stack:
         if not source.recipe.native:
-            return _foreign(source, _Files(stack, source.recipe.planes, verify=verify))
+            files = _Files(stack, source.recipe.planes, verify=verify)
+            return _foreign(source, files, needs_variance=needs_variance)
         others = source.recipe.planes[1:]
         hdus = stack.enter_context(opened(FileSpec(source.path), verify=verify))
         return _native(source, hdus, _Files(stack, others, verify=verify))
@@ -115,12 +116,12 @@ def datasums(planes: Iterable[PlaneRef], *, every: bool = False) -> list[str]:
     return [sums[plane.path, plane.number] for plane in planes]
 
 
-def _foreign(source: ExposureSource, files: _Files) -> Exposure:
+def _foreign(source: ExposureSource, files: _Files, *, needs_variance: bool) -> Exposure:
     from skytool.models.photometry import calibration_from_header
 
     recipe, header = source.recipe, source.header
     unit = fits_unit(header.get("BUNIT")) or recipe.unit
-    planes = _planes(source, files, unit)
+    planes = _planes(source, files, unit, needs_variance=needs_variance)
     return Exposure(
         image=planes.image,
         mask=planes.mask,
@@ -147,6 +148,13 @@ def _native(source: ExposureSource, hdus: fits.HDUList, files: _Files) -> Exposu
     if recipe.mask.plane is not None:
         mask = _mask(source, files, exposure.shape)
     mask = _with_saturation(mask, exposure.image, source)
+    if options.flux_keyword is not None:
+        from skytool.models.photometry import calibration_from_header
+
+        calibration = calibration_from_header(
+            source.header, unit=exposure.unit, name=source.name, flux_keyword=options.flux_keyword
+        )
+        exposure = exposure.with_values(calibration=calibration)
     if recipe.variance.planes or options.noise_from_sky or options.gain is not None:
         variance = _variance(source, files, exposure.image, mask, exposure.unit)
     if mask is not exposure.mask or variance is not exposure.variance:
@@ -156,13 +164,18 @@ def _native(source: ExposureSource, hdus: fits.HDUList, files: _Files) -> Exposu
     return exposure if psf is None else exposure.with_values(psf=psf)
 
 
-def _planes(source: ExposureSource, files: _Files, unit: str) -> _Planes:
+def _planes(source: ExposureSource, files: _Files, unit: str, *, needs_variance: bool) -> _Planes:
     """Read image, mask and variance and make them agree."""
     image = _scaled_plane(source.recipe.image, source, files)
     mask = flag_unexplained(image, _mask(source, files, source.shape))
     mask = _with_saturation(mask, image, source)
     variance = _variance(source, files, image, mask, unit)
-    return _Planes(*agreeing_planes(image, mask, variance, name=source.name))
+    unknown = source.recipe.variance.kind == "estimate" and np.isinf(variance).all()
+    if not unknown or needs_variance:
+        return _Planes(*agreeing_planes(image, mask, variance, name=source.name))
+    known = np.ones_like(variance)  # so that pixels keep their values
+    image, mask, _ = agreeing_planes(image, mask, known, name=source.name)
+    return _Planes(image, mask, variance)
 
 
 def _scaled_plane(ref: PlaneRef, source: ExposureSource, files: _Files) -> NDArray[np.float32]:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from skytool.models.exposure import Exposure
 
 _TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
+_UNSIGNED = {  # by their BZERO (FITS standard 4.0, table 11)
+    ("uint8", -128): "int8",
+    ("int16", 1 << 15): "uint16",
+    ("int32", 1 << 31): "uint32",
+    ("int64", 1 << 63): "uint64",
+}
 
 
 def describe_exposure(
@@ -61,12 +67,12 @@ def describe_exposure(
         "file": _file(contents),
         "siblings": [plane.path.name for plane in source.recipe.siblings],
         "shape": [ny, nx],
-        "dtype": _TYPES.get(int(hdu.header.get("BITPIX", 0)), ""),
+        "dtype": _type_of(hdu.header),
         "unit": fits_unit(header.get("BUNIT")) or source.recipe.unit,
         "origin": {"y": source.origin.y, "x": source.origin.x},
         "observation": _observation(header),
     }
-    exposure = source.read() if pixels else None
+    exposure = source.read(needs_variance=False) if pixels else None
     wcs = source.wcs() if exposure is None else exposure.wcs
     described["wcs"] = None if wcs is None else describe_wcs(wcs, source.shape, name=source.name)
     calibration = (
@@ -86,6 +92,15 @@ def describe_exposure(
     described |= _provenance(contents)
     described["history"] = [str(line) for line in header.get("HISTORY", [])]
     return described
+
+
+def _type_of(header: fits.Header) -> str:
+    """Return the type of the pixels: ``uint16`` by the BZERO of unsigned integers, for one."""
+    stored = _TYPES.get(int(header.get("BITPIX", 0)), "")
+    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    if (scale, zero) == (1, 0):
+        return stored
+    return _UNSIGNED.get((stored, zero), f"scaled {stored}") if scale == 1 else f"scaled {stored}"
 
 
 def describe_models(contents: Contents) -> dict[str, Any]:
@@ -159,7 +174,7 @@ def _extensions(contents: Contents) -> list[dict[str, Any]]:
         entry["type"] = kind
         if kind == "image":
             entry["axes"] = list(hdu.axes)
-            entry["dtype"] = _TYPES.get(int(hdu.header.get("BITPIX", 0)), "")
+            entry["dtype"] = _type_of(hdu.header)
         if kind == "table":
             columns = range(1, int(hdu.header.get("TFIELDS", 0)) + 1)
             entry["rows"] = int(hdu.header.get("NAXIS2", 0))

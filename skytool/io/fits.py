@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import logging
 import lzma
 import stat
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from skytool.errors import InputError, SkytoolError
+from skytool.errors import InputError, SkytoolError, SkytoolWarning
 from skytool.io import structure
 from skytool.io.filespec import FileSpec, extension_text
 from skytool.io.streams import StreamMemory
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "adopted_warnings",
     "check_outputs",
     "checksum_problems",
     "content_key",
@@ -45,15 +45,12 @@ __all__ = [
     "image_array",
     "integer_array",
     "list_extensions",
-    "logged_warnings",
     "opened",
     "opened_parts",
     "selected",
     "write_foreign",
     "write_hdus",
 ]
-
-_log = logging.getLogger(__name__)
 
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
 _COMPRESSED = (_GZIP, _BZIP2, _XZ)
@@ -74,7 +71,7 @@ def opened(
     Plain files, ``.gz``, ``.bz2`` and ``.xz`` files (whatever their name), tile-compressed
     extensions, standard input (``-``), pipes and devices are read. Every size that a header
     states is compared with the file first. Pixels have to be taken within the block, best with
-    `image_array`; afterwards the file is closed. Warnings of astropy become log lines, and what
+    `image_array`; afterwards the file is closed. Warnings of astropy become ours, and what
     it raises within the block, because headers and tables are read late, an `InputError`.
 
     Parameters
@@ -96,7 +93,7 @@ def opened(
         extension, or a checksum differs.
     """
     spec = FileSpec.parse(file)
-    with logged_warnings(spec.name), ExitStack() as stack:
+    with adopted_warnings(spec.name), ExitStack() as stack:
         stream, extents = _checked(spec, stack)
         if verify:
             verify_checksums(stream, extents, spec.name)
@@ -144,7 +141,7 @@ def opened_parts(
     """
     spec = FileSpec.parse(file).with_extension(None)
     wanted = sorted({0, *numbers})
-    with logged_warnings(spec.name), ExitStack() as stack:
+    with adopted_warnings(spec.name), ExitStack() as stack:
         stream, extents = _checked(spec, stack)
         if wanted[-1] >= len(extents):
             raise InputError(f"{spec.path} has no extension {wanted[-1]}.")
@@ -266,13 +263,13 @@ def selected(hdus: fits.HDUList, spec: FileSpec) -> fits.ImageHDU | fits.BinTabl
 
 
 @contextmanager
-def logged_warnings(name: str) -> Iterator[None]:
-    """Turn warnings that astropy gives within the block into log lines, each once.
+def adopted_warnings(name: str) -> Iterator[None]:
+    """Make warnings that astropy gives within the block ours, with the file's name, each once.
 
     Parameters
     ----------
     name : str
-        What the lines call the file.
+        What the warnings call the file.
     """
     seen: set[str] = set()
     show = warnings.showwarning
@@ -291,7 +288,7 @@ def logged_warnings(name: str) -> Iterator[None]:
         text = " ".join(str(message).split())
         if text not in seen:
             seen.add(text)
-            _log.warning("%s: %s", name, text)
+            warnings.warn(f"{name}: {text}", SkytoolWarning, stacklevel=3)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=AstropyWarning)

@@ -43,10 +43,10 @@ def read_wcs(header: fits.Header, *, name: str, hdus: fits.HDUList | None = None
     axes = [str(header.get(f"CTYPE{axis}", "")).strip().upper() for axis in (1, 2, 3)]
     if not any(_CELESTIAL.match(axis) for axis in axes):
         return None
-    from skytool.io.fits import logged_warnings
+    from skytool.io.fits import adopted_warnings
     from skytool.models.sky.celestial import celestial_wcs
 
-    with logged_warnings(name):
+    with adopted_warnings(name):
         return celestial_wcs(header, name=name, hdus=hdus)
 
 

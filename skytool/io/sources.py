@@ -125,8 +125,14 @@ class ExposureSource:
         with opened(FileSpec(self.path)) as tables:
             return read_wcs(header, name=self.name, hdus=tables)
 
-    def read(self) -> Exposure:
+    def read(self, *, needs_variance: bool = True) -> Exposure:
         """Read the pixels.
+
+        Parameters
+        ----------
+        needs_variance : bool
+            Refuse an image whose noise is nowhere known, because it brings no variance and does not
+            scatter. Otherwise it is read with infinite variance, for looking at it.
 
         Raises
         ------
@@ -137,7 +143,7 @@ class ExposureSource:
         """
         from skytool.io.assembly import assemble
 
-        exposure = assemble(self)
+        exposure = assemble(self, needs_variance=needs_variance)
         if self.external is None:
             return exposure
         photometry = self.external.photometry or exposure.calibration

@@ -205,7 +205,7 @@ def _estimated(
     """Return the variance from gain and read noise where they hold, else from the scatter."""
     noise = sky_noise(image, bad)
     detector = _detector(header, unit, options)
-    if not np.isfinite(noise.typical_rms):
+    if not (np.isfinite(noise.rms) & (noise.rms > 0)).any():
         return _predicted(image, bad, detector, header=header, options=options, name=name)
     level = noise.level_image()
     gain = math.inf if detector.gain is None else detector.gain
@@ -217,18 +217,27 @@ def _estimated(
         what = f"gain {gain:g} and read noise {detector.read_noise:g} ({detector.source})"
         fits_noise = _bears_out(predicted, noise, image, bad)
         if fits_noise or options.gain is not None:
-            (_log.info if fits_noise else _log.warning)(
-                "%s: variance from %s, %.4g rms in the sky, where it scatters by %.4g",
-                *(name, what, predicted, noise.typical_rms),
+            _say(
+                f"{name}: variance from {what}, {predicted:.4g} rms in the sky, where it scatters "
+                f"by {noise.typical_rms:.4g}",
+                doubtful=not fits_noise,
             )
             return with_source_noise(sky, image, level, gain=gain)
         refused = f", not from {what}, which give {predicted:.4g}"
     added = "" if math.isinf(gain) else f", and gain {gain:g} ({detector.source}) on sources"
-    (_log.info if options.noise_from_sky else _log.warning)(
-        "%s: variance from the scatter of the sky, %.4g rms%s%s",
-        *(name, noise.typical_rms, added, refused),
+    _say(
+        f"{name}: variance from the scatter of the sky, {noise.typical_rms:.4g} rms{added}{refused}",
+        doubtful=not options.noise_from_sky,
     )
     return with_source_noise(noise.rms_image() ** 2, image, level, gain=gain)
+
+
+def _say(text: str, *, doubtful: bool) -> None:
+    """Log where a variance comes from, or warn where nobody asked for that source of it."""
+    if doubtful:
+        warnings.warn(f"{text}.", SkytoolWarning, stacklevel=4)
+    else:
+        _log.info("%s", text)
 
 
 def _predicted(

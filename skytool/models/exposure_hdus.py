@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from skytool import __version__
-from skytool.errors import InputError
+from skytool.errors import InputError, SkytoolWarning
 from skytool.models.exposure import Exposure, Origin
 from skytool.models.keywords import observation_cards, set_card, valid_cards
 from skytool.models.mask import Mask
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from skytool.models.psf.kinds import Psf
 
     Hdu: TypeAlias = "fits.ImageHDU | fits.BinTableHDU"
-
-_log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the layout: which extensions there are and what they mean."""
@@ -125,9 +123,11 @@ def primary_header(
             relative = calibration.scale_error / calibration.scale
             set_card(header, "MAGZERR", relative / _MAGNITUDE)
         if calibration.field is not None:
-            _log.warning(
-                "%s: its calibration varies over the image, the file keeps one zero point",
-                exposure.name,
+            warnings.warn(
+                f"{exposure.name}: its calibration varies over the image, the file keeps one zero "
+                "point.",
+                SkytoolWarning,
+                stacklevel=2,
             )
     for key, value in (cards or {}).items():
         if isinstance(value, tuple):

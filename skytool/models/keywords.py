@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
+import warnings
 from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 
+from skytool.errors import SkytoolWarning
 from skytool.models.reserved import as_reserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-_log = logging.getLogger(__name__)
 
 CardValue = str | bool | int | float
 
@@ -230,11 +229,15 @@ def _card(key: str, value: object, comment: str) -> fits.Card | None:
         plain = _ascii(plain)
         size = max(_quoted(plain), 20 if short else 0)
         if size > room and not short:
-            _log.warning("the value of %s is cut to fit into a header card", key)
+            _warn(f"the value of {key} is cut to fit into a header card.")
             while _quoted(plain) > room:
                 plain = plain[:-1]
     fits_behind = size + 3 + len(comment) <= room
     return fits.Card(name, plain, comment if comment and fits_behind else None)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, SkytoolWarning, stacklevel=3)
 
 
 def _quoted(text: str) -> int:
@@ -313,7 +316,7 @@ def observation_cards(header: fits.Header) -> fits.Header:
 
 
 def _copied(card: fits.Card) -> fits.Card | None:
-    """Return a copy of a card of any file, or log why there can be none."""
+    """Return a copy of a card of any file, or warn that there can be none."""
     try:
         key, value, comment = card.keyword, card.value, _ascii(card.comment)
         value = as_reserved(key, value, plain=_PLAIN_KEY.fullmatch(key) is not None)
@@ -323,7 +326,7 @@ def _copied(card: fits.Card) -> fits.Card | None:
     except (fits.VerifyError, ValueError, UnicodeError):
         copied = None
     if copied is None:
-        _log.warning("the invalid header card %s is not copied", _ascii(card.keyword))
+        _warn(f"the invalid header card {_ascii(card.keyword)} is not copied.")
     return copied
 
 
@@ -336,7 +339,7 @@ def _as_comment(card: fits.Card) -> fits.Card:
 
 
 def valid_cards(header: fits.Header) -> fits.Header:
-    """Return the cards that can be written to a file as they are, others with a log line."""
+    """Return the cards that can be written to a file as they are, and warn of the others."""
     kept = fits.Header()
     for card in header.cards:
         try:
@@ -347,7 +350,7 @@ def valid_cards(header: fits.Header) -> fits.Header:
         if valid:
             kept.append(copy(card), end=True)
         else:
-            _log.warning("the invalid header card %s is left out", _ascii(card.keyword))
+            _warn(f"the invalid header card {_ascii(card.keyword)} is left out.")
     return kept
 
 

@@ -36,12 +36,7 @@ _ZERO_POINTS = {
     "PHOTZPT": _UNIT,
     "ZP": _UNIT,
 }
-_ERRORS = {
-    "MAGZPT": "MAGZRR",
-    "MAGZP": "MAGZPUNC",
-    "PHOTZP": "PHOTZPER",
-    "FLUXMAG0": "FLUXMAG0ERR",
-}
+_ERRORS = {"MAGZPT": "MAGZRR", "MAGZP": "MAGZPUNC", "PHOTZP": "PHOTZPER", "FLUXMAG0": "FLUXMAG0ERR"}
 _PER_SECOND = re.compile(r"(/\s*|\bper\s+|\b1\s*)s(ec|econd)?\b", re.IGNORECASE)
 _RATE_UNIT = re.compile(
     r"(/\s*s(ec|ecs|econd|econds)?|\bs\s*(\*\*|\^)?\s*\(?-1\)?)$", re.IGNORECASE
@@ -214,7 +209,8 @@ def _from_keyword(header: fits.Header, unit: str, name: str, keyword: str) -> _F
             rule = _from_photmjsr if key == "PHOTMJSR" else _from_photflam
             return next(rule(header, unit, name))
         if not meaning:
-            meaning = _ZERO_POINTS.get(key) or _guessed_meaning(key)
+            own = key == "MAGZERO" and "SKYFMT" in header
+            meaning = _UNIT if own else _ZERO_POINTS.get(key) or _guessed_meaning(key)
         if meaning == _FACTOR:
             return _from_factor(header, key)
         if meaning == _FLUX0:

@@ -391,3 +391,71 @@ def test_long_tables_are_cut():
     assert text["inputs"][0] == "warp-input  a.fits[IMAGE]  skipped: no overlap    weight 1"
     assert text["history"][0] == "(12 earlier lines)"
     assert text["history"][-1] == "line 19"
+
+
+@pytest.mark.parametrize("shape", [(50, 70), (1, 1), (3, 1)])
+def test_an_image_that_does_not_scatter_is_described(folder, shape):
+    fits.PrimaryHDU(np.full(shape, 7.5, np.float32)).writeto("flat.fits")
+    told = described("flat.fits")["flat.fits"]
+
+    assert told["image"]["coverage"] == 1.0
+    assert {told["image"][key] for key in ("median", "min", "max")} == {7.5}
+    if shape == (50, 70):
+        assert (told["image"]["sky"], told["image"]["sky_rms"]) == (7.5, 0.0)
+    assert told["variance"] == {"from": "estimate"}
+    text = blocks(run("info", "flat.fits").stdout)
+    assert text["variance"] == ["none"]
+    assert "nan" not in text["values"][0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cards", "name"),
+    [
+        (np.uint16, {}, "uint16"),
+        (np.uint32, {}, "uint32"),
+        (np.int8, {}, "int8"),
+        (np.int16, {}, "int16"),
+        (np.int16, {"BSCALE": 0.5, "BZERO": 7.0}, "scaled int16"),
+        (np.int16, {"BZERO": 7.0}, "scaled int16"),
+    ],
+)
+@pytest.mark.parametrize("kind", [fits.ImageHDU, fits.CompImageHDU])
+def test_types_of_pixels_are_those_that_they_stand_for(folder, rng, dtype, cards, name, kind):
+    hdu = kind(rng.integers(5, 120, (40, 30)).astype(dtype))
+    write(Path("raw.fits"), primary(), hdu)
+    if cards:
+        with fits.open("raw.fits", mode="update", do_not_scale_image_data=True) as hdus:
+            hdus[1].header.update(cards)
+    told = described("raw.fits[1]", "-n")["raw.fits[1]"]
+
+    assert told["dtype"] == told["extensions"][1]["dtype"] == name
+
+
+def test_the_flux_scale_of_a_file_of_ours_can_be_chosen(folder):
+    scale = described("rich.fits", "--flux-keyword", "EXPTIME=njy")["rich.fits"]["calibration"]
+    same = described("rich.fits", "--flux-keyword", "MAGZERO")["rich.fits"]["calibration"]
+
+    assert scale["nJy_per_unit"] == 30.0
+    assert same["zero_point"] == pytest.approx(27.25)
+    refused = run("info", "rich.fits", "--flux-keyword", "NOSUCH")
+    assert refused.exit_code == 4
+    assert "rich.fits has no keyword NOSUCH" in refused.stderr
+
+
+def test_an_image_in_nanojansky_is_not_said_to_be_itself(folder, rng):
+    write_ours("njy.fits", exposure(rng).with_values(unit="nJy", calibration=None))
+
+    assert blocks(run("info", "njy.fits").stdout)["calibration"] == [
+        "flux in nJy, zero point 31.400 AB mag"
+    ]
+
+
+def test_what_is_warned_of_is_reported_and_strict_refuses_it(folder, rng):
+    fits.PrimaryHDU(rng.normal(100, 3, (40, 30)).astype(np.float32)).writeto("bare.fits")
+    (line,) = [json.loads(text) for text in run("info", "bare.fits", "--json").stdout.splitlines()]
+    refused = run("info", "bare.fits", "--strict")
+
+    assert "bare.fits: variance from the scatter of the sky" in line["warnings"][0]
+    assert refused.exit_code == 5
+    assert "bare.fits: variance from the scatter of the sky" in refused.stderr
+    assert refused.stdout == ""

@@ -204,6 +204,29 @@ def test_strict_makes_warnings_errors(folder):
     assert run("count", "warn.fits", "-o", "x").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("foreign.fits", "numbers are odd"), ("early.fits", "early.fits looks odd")]
+)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_strict_holds_for_every_warning_that_would_be_shown(folder, name, text, jobs):
+    Path(name).write_text("x")
+    process = start("count", name, "b.fits", "-d", "x", "--strict", "-j", jobs, folder=folder)
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 5
+    assert stderr.splitlines()[-1] == f"skytool: error: {text} (--strict)"
+    assert not Path("x", name).exists()
+
+
+def test_strict_holds_for_what_was_warned_of_before_it_was_known(folder, monkeypatch):
+    monkeypatch.setenv("SKYTOOL_COUNT_BINSIZE", "3")
+    result = run("count", "a.fits", "-o", "x", "--strict")
+
+    assert result.exit_code == 5
+    assert "SKYTOOL_COUNT_BINSIZE of the environment names no option" in errors_of(result)[0]
+    assert not Path("x").exists()
+
+
 def test_a_log_file_gets_everything_with_times(folder):
     args = ["count", "warn.fits", "bad.fits", "-d", "out", "--log-file", "log"]
     result = run(*args, "-q")

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pty
@@ -13,7 +14,7 @@ import pytest
 from skytool.cli.options import RunOptions
 from skytool.cli.report import SCHEMA, Reporter
 from skytool.errors import IncompatibleError, NothingToDoError
-from tests.cli.toy import ROOT, run
+from tests.cli.toy import ROOT, run, start
 
 
 def lines_of(text):
@@ -91,6 +92,39 @@ def test_the_report_file_has_the_json_lines_whatever_is_on_stdout(folder, extra)
     assert lines[1]["warnings"] == ["warn.fits is odd"]
     if extra == ["--json"]:
         assert result.stdout == Path("r.json").read_text()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_warning_is_in_the_line_that_follows_it(folder, jobs):
+    for name in ("early.fits", "warn-bad.fits"):
+        Path(name).write_text("x")
+    args = ["a.fits", "early.fits", "warn-bad.fits", "warn.fits", "foreign.fits"]
+    process = start("count", *args, "-d", "out", "--json", "-k", "-qq", "-j", jobs, folder=folder)
+    stdout, _ = process.communicate(timeout=60)
+
+    assert {line["path"]: line["warnings"] for line in lines_of(stdout)} == {
+        "out/a.fits": ["early.fits looks odd"],  # before any of the work
+        "out/early.fits": [],
+        "warn-bad.fits": ["warn-bad.fits is odd"],
+        "out/warn.fits": ["warn.fits is odd"],
+        "out/foreign.fits": ["numbers are odd"],
+    }
+
+
+def test_one_run_does_not_report_the_warnings_of_the_last(folder):
+    Path("early-bad.fits").write_text("x")
+    run("count", "early-bad.fits", "missing.fits", "-d", "x")
+
+    (line,) = lines_of(run("count", "a.fits", "-o", "y", "--json").stdout)
+    assert line["warnings"] == []
+
+
+def test_a_report_is_compressed_if_its_name_says_so(folder):
+    args = ("count", "a.fits", "-o", "x", "--overwrite")
+    run(*args, "--report", "r.jsonl")
+    run(*args, "--report", "r.jsonl.gz")
+
+    assert gzip.decompress(Path("r.jsonl.gz").read_bytes()) == Path("r.jsonl").read_bytes()
 
 
 def test_the_report_file_is_written_though_the_run_fails(folder):

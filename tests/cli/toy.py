@@ -53,6 +53,9 @@ class Task:
 def count(ctx, inputs, destination, run, **settings):
     """Count the bytes of each input."""
     outputs = destination.paths(inputs)
+    for source in inputs:
+        if "early" in source:
+            warnings.warn(f"{source} looks odd", ToyWarning, stacklevel=1)
     text = "".join(f"{name} = {value}\t{source}\n" for name, value, source in settings_of(ctx))
     units = [
         Unit(

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from astropy.io import fits
 
 SHAPE = (90, 70)
 SKY, RMS = 120.0, 8.0
+ESTIMATED = pytest.mark.filterwarnings("ignore:.*variance from the scatter of the sky")
 
 
 class Planes(NamedTuple):

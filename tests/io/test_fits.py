@@ -20,11 +20,11 @@ from numpy.testing import assert_array_equal
 from skytool.errors import InputError, SkytoolWarning
 from skytool.io.filespec import FileSpec
 from skytool.io.fits import (
+    adopted_warnings,
     content_key,
     data_sums,
     image_array,
     list_extensions,
-    logged_warnings,
     opened,
     selected,
     write_hdus,
@@ -394,16 +394,17 @@ def test_the_content_key_is_that_of_the_content(file, tmp_path):
     assert content_key(written(tmp_path / "c.fits", changed)) != key
 
 
-def test_warnings_of_astropy_become_log_lines(caplog):
-    with logged_warnings("a.fits"):
+def test_warnings_of_astropy_become_ours_each_once_with_the_name_of_the_file():
+    with warnings.catch_warnings(record=True) as seen, adopted_warnings("a.fits"):
+        warnings.simplefilter("always")
         warnings.warn("odd\n  card", AstropyUserWarning, stacklevel=1)
         warnings.warn("odd card", AstropyUserWarning, stacklevel=1)
 
-    assert [record.getMessage() for record in caplog.records] == ["a.fits: odd card"]
+    assert [str(each.message) for each in seen] == ["a.fits: odd card"]
 
 
 def test_other_warnings_stay_warnings():
-    with pytest.warns(SkytoolWarning, match="mine"), logged_warnings("a.fits"):
+    with pytest.warns(SkytoolWarning, match="mine"), adopted_warnings("a.fits"):
         warnings.warn("mine", SkytoolWarning, stacklevel=1)
 
 

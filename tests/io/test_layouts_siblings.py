@@ -5,6 +5,7 @@ from astropy.io import fits
 from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 from skytool.io.sources import ReadOptions, find_sources, read_exposure
 from tests.io.foreign import (
+    ESTIMATED,
     RMS,
     SHAPE,
     assert_planes_agree,
@@ -79,6 +80,7 @@ def test_flags_of_an_unknown_pipeline_version_are_refused(tmp_path, rng):
     assert planes_at(exposure, 1, 2) == {"INTRP"}
 
 
+@ESTIMATED
 def test_a_detector_without_weights_is_estimated_with_a_warning(tmp_path, rng):
     path, _ = decam_trio(tmp_path, rng, weight_chips=CHIPS[:1])
     with pytest.warns(SkytoolWarning, match=r"\[S29\]: .*oow.* has no weights for it"):
@@ -93,6 +95,7 @@ def test_a_detector_that_is_not_asked_for_does_no_harm(tmp_path, rng):
     assert (source.layout, source.recipe.variance.kind) == ("decam", "weight")
 
 
+@ESTIMATED
 def test_a_missing_weight_file_is_said(tmp_path, rng):
     path, _ = decam_trio(tmp_path, rng)
     next(tmp_path.glob("*_oow_*")).unlink()

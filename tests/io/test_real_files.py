@@ -5,7 +5,9 @@ import pytest
 from astropy.io import fits
 
 from skytool.io.sources import find_sources, read_exposure
-from tests.io.foreign import assert_planes_agree, planes_at
+from tests.io.foreign import ESTIMATED, assert_planes_agree, planes_at
+
+pytestmark = ESTIMATED
 
 ALONE = {
     "allsky": ("bare", False),

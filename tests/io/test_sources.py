@@ -13,6 +13,7 @@ from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 from skytool.io.layouts import layout_names
 from skytool.io.sources import ReadOptions, find_sources, read_exposure
 from tests.io.foreign import (
+    ESTIMATED,
     RMS,
     SHAPE,
     assert_planes_agree,
@@ -104,6 +105,7 @@ def test_brackets_choose_an_exposure_with_its_planes(simple, extension):
     assert source.read().variance == pytest.approx(simple.pixels.variance, rel=1e-6)
 
 
+@ESTIMATED
 def test_the_primary_has_its_name_even_without_a_card(tmp_path, rng):
     path = write(tmp_path / "a.fits", fits.PrimaryHDU(planes(rng).image))
     (source,) = find_sources(f"{path}[primary]")
@@ -295,6 +297,7 @@ def test_coordinates_that_cannot_be_are_refused_with_the_file(simple):
             use()
 
 
+@ESTIMATED
 def test_an_image_without_coordinates_is_read(tmp_path, rng):
     path = write(tmp_path / "a.fits", fits.PrimaryHDU(planes(rng).image))
     assert find_sources(path)[0].wcs() is None

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -248,10 +249,11 @@ def test_unmasked_sources_are_found_and_left_out(rng):
     assert kept["never"][1] > 2
 
 
-def test_a_warning_tells_that_sources_count_as_sky(rng, caplog):
+def test_a_line_tells_that_sources_count_as_sky(rng, caplog):
     image = exposure(np.zeros(SHAPE), rng=rng, name="raw7.fits")
 
-    matched(image, image, MatchConfig(mask_sources="never"))
+    with caplog.at_level(logging.INFO, "skytool"):
+        matched(image, image, MatchConfig(mask_sources="never"))
 
     assert "raw7.fits: no pixel is DETECTED" in caplog.text
 

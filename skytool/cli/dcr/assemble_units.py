@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skytool.cli.dcr.options import sky_center
+from skytool.cli.dcr.options import sky_center, warn_of_missing_zenith
 from skytool.cli.stage_files import Unit, run_units
 from skytool.errors import IncompatibleError, SkytoolWarning
 
@@ -264,7 +264,7 @@ def _pointings(
     )
     for source, pointing in zip(sources, found, strict=True):
         if pointing is None:
-            _log.warning("%s is left out: where was the zenith?", source.name)
+            warn_of_missing_zenith(source)
             continue
         for note in pointing.notes:
             warnings.warn(f"{source.name}: {note}.", SkytoolWarning, stacklevel=2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from skytool.cli.options import Number, with_options
-from skytool.errors import IncompatibleError, InputError
+from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -259,3 +260,8 @@ def sky_center(source: ExposureSource) -> tuple[float, float] | None:
     ny, nx = source.shape
     orientation = sky_orientation(wcs, y=(ny - 1) / 2, x=(nx - 1) / 2, name=source.name)
     return orientation.ra, orientation.dec
+
+
+def warn_of_missing_zenith(source: ExposureSource) -> None:
+    """Warn of an exposure that is left out, as ``--drop-incomplete`` allows."""
+    warnings.warn(f"{source.name} is left out: where was the zenith?", SkytoolWarning, stacklevel=2)

@@ -7,7 +7,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from skytool.cli.dcr.options import sky_center
+from skytool.cli.dcr.options import sky_center, warn_of_missing_zenith
 from skytool.cli.report import Reporter
 from skytool.cli.skymap.options import wcs_of
 from skytool.errors import IncompatibleError, SkytoolError, SkytoolWarning
@@ -97,7 +97,7 @@ def _pointings(
         found = resolve_pointings(exposures, options, drop_incomplete=choice.drop_incomplete)
         for (source, _), pointing in zip(seen, found, strict=True):
             if pointing is None:
-                _log.warning("%s is left out: where was the zenith?", source.name)
+                warn_of_missing_zenith(source)
         return found
     found = []
     for place, exposure in enumerate(exposures):

@@ -142,20 +142,23 @@ def _calibration(calibration: Described | None, unit: str) -> str:
     error = calibration["relative_error"]
     accuracy = f" to {100 * error:.2g} %" if error else ""
     varies = ", varies over the image" if calibration["varies"] else ""
-    return (
-        f"1 {unit or 'unit'} is {calibration['nJy_per_unit']:.6g} nJy{accuracy}{varies}, zero point "
-        f"{calibration['zero_point']:.3f} AB mag"
-    )
+    zero_point = f"zero point {calibration['zero_point']:.3f} AB mag"
+    if unit == "nJy" and abs(calibration["nJy_per_unit"] - 1) < 1e-9:
+        return f"flux in nJy{accuracy}{varies}, {zero_point}"
+    return f"1 {unit or 'unit'} is {calibration['nJy_per_unit']:.6g} nJy{accuracy}{varies}, {zero_point}"
 
 
 def _values(image: Described, unit: str) -> str:
     coverage = f"{_percent(image['coverage'])} of the pixels"
     if "median" not in image:
         return "none"
-    sky, rms = _number(image["sky"]), _number(image["sky_rms"])
+    sky, rms = image["sky"], image["sky_rms"]
+    level = f"sky {_number(sky)}, scatter {_number(rms)} {unit}".rstrip()
+    if math.isnan(rms):
+        level = "too few to tell the sky and its scatter"
     return (
-        f"{coverage}; sky {sky}, scatter {rms} {unit}".rstrip()
-        + f"; {_number(image['min'])} to {_number(image['max'])}, median {_number(image['median'])}"
+        f"{coverage}; {level}; {_number(image['min'])} to {_number(image['max'])}, "
+        f"median {_number(image['median'])}"
     )
 
 
@@ -168,9 +171,9 @@ def _variance(variance: Described) -> str:
         "constant": "constant, from the header",
         "estimate": "estimated from the image",
     }
-    how = sources[variance["from"]]
     if "median" not in variance:
-        return how
+        return "none"
+    how = sources[variance["from"]]
     text = f"{how}; median {_number(variance['median'])}"
     if variance["min"] != variance["max"]:
         text += f", {_number(variance['min'])} to {_number(variance['max'])}"

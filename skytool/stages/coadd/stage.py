@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from skytool.stages.coadd.inputs import CoaddInput, CoaddUnit
 
     Rows = Callable[[int, int, int], Exposure]
-
-_log = logging.getLogger(__name__)
 
 _BYTES_PER_PIXEL = 3 * 4 + 4  # of an input: image, variance, mask, and four flags
 _AROUND = 2  # rows beside a strip that decide on outliers in it
@@ -227,7 +224,11 @@ def _psf(
     lacking = [entry.name for entry in inputs if entry.psf is None]
     if lacking:
         if len(lacking) < len(inputs):
-            _log.warning("the coadd gets no PSF: %s has none", ", ".join(lacking))
+            warnings.warn(
+                f"the coadd gets no PSF: {', '.join(lacking)} has none.",
+                SkytoolWarning,
+                stacklevel=3,
+            )
         return None
     from skytool.models.psf.coadd import merged_psf
 

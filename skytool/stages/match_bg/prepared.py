@@ -132,7 +132,7 @@ def _needs_source_mask(exposure: Exposure, config: MatchConfig) -> bool:
     if flagged & int(exposure.mask.bitmask(["DETECTED"])):
         return False
     if config.mask_sources == "never":
-        _log.warning("%s: no pixel is DETECTED, sources count as sky", exposure.name)
+        _log.info("%s: no pixel is DETECTED, sources count as sky", exposure.name)
         return False
     _log.info("%s: no pixel is DETECTED, sources are found here", exposure.name)
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from skytool.core.skyframe.model import (
     solve_sky,
 )
 from skytool.core.statistics import Clip, Statistic
-from skytool.errors import AlgorithmError
+from skytool.errors import AlgorithmError, SkytoolWarning
 from skytool.stages.skyframe.large_scale import FocalPlane, measured_cells, on_detector
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from skytool.stages.skyframe.night import Night
 
     Floats = NDArray[np.float64]
-
-_log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 _LOST_IN_NOISE = 0.05  # of the noise of a pixel: a sky that low was subtracted
@@ -131,7 +129,7 @@ def _order(config: BuildConfig) -> int:
 
 
 def _reject(rejected: dict[str, str], visit: str, reason: str) -> None:
-    _log.warning("visit %s is left out: it %s", visit, reason)
+    warnings.warn(f"visit {visit} is left out: it {reason}.", SkytoolWarning, stacklevel=3)
     rejected[visit] = reason
 
 

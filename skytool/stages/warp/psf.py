@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from skytool.errors import SkytoolWarning
 
 if TYPE_CHECKING:
     from skytool.models.psf.coadd import CoaddPsf
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from skytool.stages.warp.config import WarpConfig
     from skytool.stages.warp.prepare import Prepared
     from skytool.stages.warp.resampling import WarpedDetector
-
-_log = logging.getLogger(__name__)
 
 _SAMPLED = 16  # [pixel] between the variances that are looked at
 _AREA_MARGINS = {"exact": 0.65, "adaptive": 1.5}  # half of the footprint, about [target pixel]
@@ -87,7 +87,11 @@ class PsfGatherer:
         """Return the PSF of the warp, of a shape ``(ny, nx)``; None if a detector has none."""
         if self._missing:
             if self._inputs:
-                _log.warning("the warp gets no PSF: %s has none", ", ".join(self._missing))
+                warnings.warn(
+                    f"the warp gets no PSF: {', '.join(self._missing)} has none.",
+                    SkytoolWarning,
+                    stacklevel=2,
+                )
             return None
         if not self._inputs:
             return None
