@@ -73,7 +73,7 @@ class PsfStatistics:
         """Return what cards say: those of a measured PSF, and SEEING [arcsec].
 
         Cards have the scatter of sizes over the size, and the width instead of the size, which is
-        taken to be that of a Gaussian.
+        taken to be that of a Gaussian; the ellipticity of stars is that of the PSF.
         """
         relative = _number(header, "PSFSSIZE")
         size = _number(header, "PSFFWHM") / _FWHM_OF_SIGMA
@@ -82,6 +82,8 @@ class PsfStatistics:
             size_scatter=relative * size,
             scaled_size_scatter=relative / size if size > 0 else math.nan,
             n_psf_star=_number(header, "PSFNSTAR"),
+            star_e=_number(header, "PSFELL"),
+            ellipticity=_number(header, "PSFELL"),
             fwhm=_number(header, "SEEING"),
         )
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from skytool.models.psf.kinds import AnalyticPsf, GridPsf
 from skytool.models.psf.statistics import PsfStatistics
@@ -40,3 +41,13 @@ def test_the_ranges_of_a_psf_are_those_over_the_image():
     # light is taken to be even within a pixel, which adds 1/12 to 9 square pixels
     assert found.ap_flux_delta == pytest.approx(light[0] - light[1], rel=0.03)
     assert np.isnan(found.ap_corr_sigma_scaled_delta)
+
+
+def test_cards_tell_of_a_measured_psf():
+    cards = {"PSFFWHM": 2.3548, "PSFSSIZE": 0.02, "PSFSELL": 0.01, "PSFELL": 0.07, "PSFNSTAR": 31}
+    found = PsfStatistics.from_header(fits.Header({**cards, "SEEING": "unknown"}))
+
+    assert found.size_scatter == pytest.approx(0.02, rel=1e-4)
+    assert found.scaled_size_scatter == pytest.approx(0.02, rel=1e-4)
+    assert (found.ellip_residual, found.star_e, found.n_psf_star) == (0.01, 0.07, 31)
+    assert np.isnan(found.fwhm)
