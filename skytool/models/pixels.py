@@ -139,17 +139,19 @@ def agreeing_planes(
         valued = np.isfinite(image[rows]) & ~no_data
         # comparisons with NaN are False, so that one pair of them also finds NaN and infinity
         valid = valued & (variance[rows] > 0) & (variance[rows] < np.inf)
+        n_empty = valid.size - np.count_nonzero(valid)
         any_valued = any_valued or bool(valued.any())
-        any_valid = any_valid or bool(valid.any())
-        if not valid.all():
+        any_valid = any_valid or n_empty < valid.size
+        if n_empty:
             empty = ~valid
-            if not np.array_equal(no_data, empty):
+            # what is marked in any plane is empty: if there are as many, they are the same
+            if np.count_nonzero(no_data) < n_empty:
                 out_bits = _own(out_bits, mask.array)
                 out_bits[rows][empty] |= bit
-            if not np.array_equal(np.isnan(image[rows]), empty):
+            if np.count_nonzero(np.isnan(image[rows])) < n_empty:
                 out_image = _own(out_image, image)
                 out_image[rows][empty] = np.nan
-            if not np.array_equal(variance[rows] == np.inf, empty):
+            if np.count_nonzero(variance[rows] == np.inf) < n_empty:
                 out_variance = _own(out_variance, variance)
                 out_variance[rows][empty] = np.inf
         for plane in (image, mask.array, variance):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -136,12 +137,12 @@ class WarpResult:
         """Detectors that give a value to any pixel."""
         return sum(report.good_pixels > 0 for report in self.detectors)
 
-    @property
+    @cached_property
     def covered_pixels(self) -> int:
         """Pixels with a value."""
         return int(np.count_nonzero(self.n_image))
 
-    @property
+    @cached_property
     def overlap_pixels(self) -> int:
         """Pixels of which more than one detector has a value."""
         return int(np.count_nonzero(self.n_image > 1))
