@@ -137,8 +137,13 @@ class TestDiagnostics:
                 [*LSST_RULE, "--model-fwhm", "7.7"],
                 ["amplifies noise", "--alard-sig-gauss 1.5"],
             ),
+            (
+                3.0,
+                ["--kernel-size", "61", "--model-fwhm", "4.5"],
+                ["a kernel of 61 pixels is far larger", "within 30 pixels", "--kernel-size 27"],
+            ),
         ],
-        ids=["boxy", "ugly", "deconvolution", "noise"],
+        ids=["boxy", "ugly", "deconvolution", "noise", "oversized"],
     )
     def test_troubles_have_a_remedy(self, fwhm, options, words):
         with_psf("in.fits", fwhm, side=41)

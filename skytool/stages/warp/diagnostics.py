@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skytool.core.matching.psf_match import automatic_kernel_size
+
 if TYPE_CHECKING:
     from skytool.core.matching.psf_match import PsfMatch
     from skytool.stages.warp.matching_config import MatchingConfig
@@ -16,6 +18,7 @@ _BOXY = 1e-3  # of sum M^2: what a kernel too small leaves; a broad one may have
 _RESIDUAL = 1e-2  # of sum M^2
 _ELLIPTICITY = 0.01
 _NOISE_GAIN = 1.0
+_OVERSIZED = 2.0  # over the side that holds the model
 _WIDTH = 1e-3  # by how much a PSF may be wider than the model, which is the error of the widths
 
 
@@ -23,7 +26,7 @@ def complaint(match: PsfMatch, matching: MatchingConfig) -> str | None:
     """Return what a user should know of a match, with its remedy; None if all is well.
 
     Of several troubles only the first is named, since it is the cause of the others: a model
-    narrower than the PSF, amplified noise, a kernel too small, a PSF not reached.
+    narrower than the PSF, amplified noise, a kernel too small, a PSF not reached, a kernel too large.
 
     Parameters
     ----------
@@ -62,5 +65,11 @@ def complaint(match: PsfMatch, matching: MatchingConfig) -> str | None:
             f"the matched PSF differs from the model by {100 * residual:.2g} per cent of its "
             f"power, with an ellipticity of {ellipticity:.3f}. Give --cell "
             f"{max(matching.cell_x // 2, 16)}, or --auto-pad-to 1.6, or --no-auto-pad with --pad-by 6."
+        )
+    enough = automatic_kernel_size(matching.model)
+    if size > _OVERSIZED * enough:
+        return (
+            f"a kernel of {size} pixels is far larger than the match needs, {enough}, and leaves no "
+            f"value within {size // 2} pixels of the edges. Give --kernel-size {enough}."
         )
     return None
