@@ -3,7 +3,8 @@ import pytest
 
 from skytool.core.dcr.basis import BandBasis, band_nodes
 from skytool.core.dcr.predict import predict_spectral
-from skytool.core.dcr.region import LsqRule, RegionExposure, solve_region, weighted_mean
+from skytool.core.dcr.region import LsqRule, solve_region, weighted_mean
+from skytool.core.dcr.region_records import RegionExposure
 from tests.stages.chromatic import AIRMASSES, Sky, stamp
 
 pytestmark = pytest.mark.bench
@@ -47,7 +48,6 @@ def test_unseen_exposures_are_predicted_much_better_than_by_the_mean(seed, maske
         mean,
         BandBasis.polynomials(3, 3),
         LsqRule(),
-        peak=float(mean.max()),
         core=(slice(None), slice(None)),
     )
 

@@ -125,15 +125,22 @@ LSQ = (
         help="lsq: colour of blank sky [sigma of the mean of the exposures].",
     ),
     click.option(
+        "--flux-level",
+        type=_POSITIVE,
+        default=5.0,
+        help="lsq: usual size of the pixels of blank sky without PSF; less is a smoother sky "
+        "between the stars [sigma of the mean of the exposures].",
+    ),
+    click.option(
         "--accuracy",
         type=_POSITIVE,
-        default=0.01,
+        default=0.02,
         help="lsq: distance to the solution at which to stop [sigma a pixel].",
     ),
     click.option(
         "--max-solver-steps",
         type=click.IntRange(min=1),
-        default=60,
+        default=200,
         help="lsq: steps at most, each time weights are new.",
     ),
 )

@@ -41,8 +41,6 @@ class TileTask:
         Settings.
     n_subfilters : int
         Number of subfilters.
-    peak : float
-        Brightest pixel of the whole sky [common unit].
     bits : mapping of str to int
         Numbers of the mask planes of the result.
     sky : StartingSky or None
@@ -55,7 +53,6 @@ class TileTask:
     inputs: tuple[TileInput, ...]
     config: DcrConfig
     n_subfilters: int
-    peak: float
     bits: Mapping[str, int]
     sky: StartingSky | None
 
@@ -163,8 +160,6 @@ def _plan(task: AssembleTask, survey: Survey, setting: RefractionSetting) -> tup
 def _tile_tasks(
     task: AssembleTask, survey: Survey, setting: RefractionSetting, n_subfilters: int
 ) -> list[TileTask]:
-    import statistics
-
     from skytool.models.mask import Mask
     from skytool.stages.dcr.inputs import tile_inputs
     from skytool.stages.dcr.tiles import tiles_of
@@ -172,11 +167,6 @@ def _tile_tasks(
     planes = Mask.empty((1, 1))
     for entry in survey.inputs:
         planes = planes.with_planes(entry.facts.bits)
-    peak = statistics.median(
-        entry.peak * scale
-        for entry, scale in zip(survey.inputs, survey.unit.scales, strict=True)
-        if entry.used
-    )
     tiles = tiles_of(
         setting,
         task.sources[0].shape,
@@ -195,7 +185,6 @@ def _tile_tasks(
             sky=None if sky is None else sky.piece(tile),
             config=task.config,
             n_subfilters=n_subfilters,
-            peak=peak,
             bits=planes.bits,
         )
         for number, tile in enumerate(tiles, start=1)
@@ -236,7 +225,6 @@ def solve_piece(task: TileTask) -> TileResult:
             rows,
             task.config,
             n_subfilters=task.n_subfilters,
-            peak=task.peak,
             bits=task.bits,
             sky=task.sky,
         )

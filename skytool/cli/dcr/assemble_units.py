@@ -173,7 +173,7 @@ def _checked(sources: Sequence[ExposureSource], choice: RefractionChoice) -> tup
 
 def config_of(settings: dict[str, Any]) -> DcrConfig:
     """Return the settings of the stage."""
-    from skytool.core.dcr.prior import ColourPrior
+    from skytool.core.dcr.prior import ColourPrior, FluxPrior
     from skytool.core.dcr.region import LsqRule
     from skytool.models.mask import parse_planes
     from skytool.stages.dcr.config import DcrConfig
@@ -189,6 +189,7 @@ def config_of(settings: dict[str, Any]) -> DcrConfig:
         bad_planes=parse_planes(",".join(settings["bad_planes"])),
         lsq=LsqRule(
             prior=prior,
+            flux_prior=FluxPrior(level=settings["flux_level"]),
             accuracy=settings["accuracy"],
             max_iterations=settings["max_solver_steps"],
             robust_sigma=settings["robust_sigma"],

@@ -4,9 +4,10 @@ An exposure i shows the sum of the coefficients :math:`c_l` of the spectra of al
 displaced and smeared by a filter :math:`H_{il}` (`~skytool.core.dcr.basis`). Minimised is
 
 .. math:: \sum_i \left| \sqrt{w_i} \Big( s_i - \sum_l H_{il} c_l \Big) \right|^2
-          + c_0^T \Pi c_0 + \sum_{l \ge 1} |u_l|^2, \qquad c_l = a_l \, T \, (g * u_l)
+          + \left| \frac{q * c_0}{\tau} \right|^2
+          + \sum_{l \ge 1} |u_l|^2, \qquad c_l = a_l \, T \, (g * u_l)
 
-with the weights :math:`w_i` of the pixels, zero where they are masked, and the prior of
+with the weights :math:`w_i` of the pixels, zero where they are masked, and the priors of
 `~skytool.core.dcr.prior`. The problem is linear, and solved by conjugate gradients. What
 preconditions them is the solution for exposures without masks, one small matrix for each
 frequency, between factors for the brightness of each place.
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Spectrum = NDArray[np.complex64]
 
-_SPREAD = 30.0
+_SPREAD = 100.0
 """Precision of colours in the preconditioner, between those on blank sky and on sources."""
+
+_SHARE = 0.3
+"""Precision of flux in the preconditioner, relative to that on blank sky."""
 
 
 class LsqSolution(NamedTuple):
@@ -67,8 +71,10 @@ class DcrSystem:
         Brightness.
     coherence : ndarray of float32, shape (ny, nx // 2 + 1)
         Filter of colours.
-    flux_precision : ndarray of float32, shape (ny, nx // 2 + 1)
-        Precision of flux before there are any data.
+    sharpener : ndarray of float32, shape (ny, nx // 2 + 1)
+        Filter that takes the PSF off.
+    spread : ndarray of float32, shape (ny, nx)
+        Usual size of the pixels of the flux without PSF.
     """
 
     images: Sequence[Image]
@@ -77,11 +83,13 @@ class DcrSystem:
     amplitudes: Sequence[float]
     brightness: Image
     coherence: Image
-    flux_precision: Image
+    sharpener: Image
+    spread: Image
 
     def __post_init__(self) -> None:
         self.shape = self.brightness.shape
         self.n_terms = len(self.amplitudes) + 1
+        self._precision = np.square(1.0 / self.spread)
         self._scales = [np.float32(size) * self.brightness for size in self.amplitudes]
         self._used = [
             float(weight[weight > 0].mean()) if weight.any() else 0.0 for weight in self.weights
@@ -103,7 +111,14 @@ class DcrSystem:
         unknowns[0] = mean
         return unknowns
 
-    def solve(self, start: Image, *, accuracy: float, max_iterations: int) -> LsqSolution:
+    def solve(
+        self,
+        start: Image,
+        *,
+        accuracy: float,
+        max_iterations: int,
+        images: Sequence[Image] | None = None,
+    ) -> LsqSolution:
         """Solve by preconditioned conjugate gradients (Hestenes & Stiefel 1952).
 
         Parameters
@@ -114,9 +129,11 @@ class DcrSystem:
             Distance to the solution at which to stop [standard deviation a pixel].
         max_iterations : int
             Steps at most.
+        images : sequence of ndarray of float32, shape (ny, nx), optional
+            Other pixels than those of the exposures.
         """
         x = start.copy()
-        residual = self._right_side() - self._normal(x)
+        residual = self._right_side(images or self.images) - self._normal(x)
         preconditioned = self._precondition(residual)
         direction = preconditioned.copy()
         energy = _product(residual, preconditioned)
@@ -162,9 +179,9 @@ class DcrSystem:
             images.append(self._image(self.coherence * colour))
         return np.stack(images)
 
-    def _right_side(self) -> Image:
+    def _right_side(self, images: Sequence[Image]) -> Image:
         total = np.zeros((self.n_terms, *self.coherence.shape), np.complex64)
-        for image, weight, transfer in zip(self.images, self.weights, self.transfers, strict=True):
+        for image, weight, transfer in zip(images, self.weights, self.transfers, strict=True):
             _add_adjoint(total, transfer, self._spectrum(weight * image))
         return self._gathered(total.conj())
 
@@ -176,7 +193,8 @@ class DcrSystem:
             shown = self._image(_mixed(transfer, coefficients))
             _add_adjoint(total, transfer, self._spectrum(weight * shown))
         total = total.conj()
-        total[0] += self.flux_precision * coefficients[0]
+        points = self._image(self.sharpener * coefficients[0])
+        total[0] += self.sharpener * self._spectrum(self._precision * points)
         result = self._gathered(total)
         result[1:] += unknowns[1:]
         return result
@@ -213,7 +231,8 @@ class DcrSystem:
         for a, factor in enumerate(factors):
             for b, other in enumerate(factors):
                 matrix[..., a, b] *= factor * other
-        matrix[..., 0, 0] += self.flux_precision
+        typical = np.float32(_SHARE) * self._precision.max()
+        matrix[..., 0, 0] += typical * np.square(self.sharpener)
         for term in range(1, self.n_terms):
             matrix[..., term, term] += _SPREAD
         inverse = np.moveaxis(np.linalg.inv(matrix), (2, 3), (0, 1))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skytool.core.dcr.basis import BandBasis, transfers
-from skytool.core.dcr.errors import SAMPLES, noise_table
+from skytool.core.dcr.errors import SAMPLES, noise_table, spread_levels
 from skytool.core.dcr.lsq import DcrSystem
-from skytool.core.dcr.prior import ColourPrior, flux_precision, stamp_transform
+from skytool.core.dcr.prior import ColourPrior, FluxPrior, sharpeners
+from skytool.core.dcr.region_records import RegionExposure, RegionSolution
 from skytool.core.dcr.shift import padded_shape
+from skytool.core.dcr.stamps import broadening, sharpest_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,38 +23,8 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Floats = NDArray[np.float64]
 
-_LEAST_POWER = 1e-3
-"""Transform of the sharpest PSF from which on it can be compared with others."""
-
 _TINY_PRECISION = 1e-4
 """Precision of flux without a PSF, relative to that of the data: it keeps the system regular."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RegionExposure:
-    """What an exposure shows of a piece of sky.
-
-    Parameters
-    ----------
-    image, variance : ndarray of float32, shape (ny, nx)
-        Pixels and their variance; anything finite where not usable.
-    usable : ndarray of bool, shape (ny, nx)
-        Which pixels count.
-    weight : float
-        Inverse of the typical variance.
-    dy, dx : ndarray of float64, shape (n_nodes,)
-        Shifts at `~skytool.core.dcr.basis.band_nodes` [pixel].
-    psf : ndarray of float64, shape (h, w), or None
-        Star in the middle, sum one.
-    """
-
-    image: Image
-    variance: Image
-    usable: NDArray[np.bool_]
-    weight: float
-    dy: Floats
-    dx: Floats
-    psf: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +35,8 @@ class LsqRule:
     ----------
     prior : ColourPrior
         Colours to expect.
+    flux_prior : FluxPrior
+        Flux to expect.
     accuracy : float
         Distance to the solution at which to stop [standard deviation a pixel].
     max_iterations : int
@@ -78,55 +52,24 @@ class LsqRule:
     """
 
     prior: ColourPrior = field(default_factory=ColourPrior)
-    accuracy: float = 0.01
-    max_iterations: int = 60
+    flux_prior: FluxPrior = field(default_factory=FluxPrior)
+    accuracy: float = 0.02
+    max_iterations: int = 200
     robust_sigma: float = 5.0
     robust_amplitude: float = 0.1
     robust_rounds: int = 3
     psf_aware: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class RegionSolution:
-    """The sky of a piece.
+_FIRST_ACCURACY = 3.0
+"""Distance to a first solution at which to stop, relative to that of the last."""
 
-    Parameters
-    ----------
-    subfilters : ndarray of float32, shape (n_subfilters, ny, nx)
-        Flux in each subfilter.
-    subfilter_variances : ndarray of float32, shape (n_subfilters, ny, nx)
-        Variance of it; infinite where there are no data.
-    variance : ndarray of float32, shape (ny, nx)
-        Variance of the sum.
-    slope, slope_error : ndarray of float32, shape (ny, nx)
-        First coefficient relative to the flux, and its error; NaN where the flux is not certain.
-    count : ndarray of int16, shape (ny, nx)
-        Exposures at each pixel.
-    rejected : ndarray of bool, shape (ny, nx)
-        Where an exposure counts less than half for being an outlier.
-    before, after : ndarray of float32, shape (ny, nx)
-        Root mean square residual of the exposures from their mean and from the solution [sigma].
-    misfits : ndarray of float64, shape (n_exposures, 3)
-        Sums over bright pixels of the squares of both residuals of each exposure, and the number.
-    errors : list of list of float
-        Distance to the solution after every step, for each round.
-    """
+_NOISE_ACCURACY = 0.02
+"""Distance to the solution of noise at which to stop [standard deviation a pixel]."""
 
-    subfilters: Image
-    subfilter_variances: Image
-    variance: Image
-    slope: Image
-    slope_error: Image
-    count: NDArray[np.int16]
-    rejected: NDArray[np.bool_]
-    before: Image
-    after: Image
-    misfits: Floats
-    errors: list[list[float]]
+_SMEARED = 2.0  # pixel, by which brightness is smoothed that refraction has smeared
 
-
-_TYPICAL_STAR = 0.3
-"""Peak of the stars whose power spectrum counts, relative to that of the brightest."""
+_FULL = 0.9  # of the weight of all exposures
 
 _BRIGHT = 5.0  # sigma of the mean, of pixels that misfits are taken from
 
@@ -137,7 +80,6 @@ def solve_region(
     basis: BandBasis,
     rule: LsqRule,
     *,
-    peak: float,
     core: tuple[slice, slice],
     start: Image | None = None,
 ) -> RegionSolution:
@@ -153,15 +95,13 @@ def solve_region(
         Spectra.
     rule : LsqRule
         How.
-    peak : float
-        Brightest pixel of the whole sky, not only of this piece.
     core : (slice, slice)
         Rows and columns that are wanted; what is around them helps to know them.
     start : ndarray of float32, shape (ny, nx), optional
         Finite image of the whole band to begin with, by default the mean. The nearer, the fewer
         steps; the solution is the same within the accuracy of the rule.
     """
-    region = _Region(exposures, mean, basis, rule, peak)
+    region = _Region(exposures, mean, basis, rule)
     shown, errors = region.solve(mean if start is None else start)
     return region.result(shown, errors, core)
 
@@ -175,11 +115,9 @@ class _Region:
         mean: Image,
         basis: BandBasis,
         rule: LsqRule,
-        peak: float,
     ) -> None:
         self.exposures, self.mean, self.basis, self.rule = exposures, mean, basis, rule
         self.plain = mean
-        self.peak = peak
         self.total = sum(entry.weight for entry in exposures)
         dy = np.array([entry.dy for entry in exposures])
         dx = np.array([entry.dx for entry in exposures])
@@ -189,29 +127,69 @@ class _Region:
         ]
 
     def solve(self, start: Image) -> tuple[list[Image], list[list[float]]]:
-        """Solve, weigh down outliers, and solve again; return what exposures would show."""
+        """Solve, weigh down outliers, and solve again; return what exposures would show.
+
+        What is expected of the sky follows from the mean of the exposures at first, and from the
+        solution before each further one.
+        """
         ny, nx = self.mean.shape
         images = [self._padded(entry.image) for entry in self.exposures]
         moves = self._transfers(self.padded)
+        self._expect(self._padded(self.mean), smoothing=_SMEARED)
         system = self._system(images, moves)
         unknowns = system.start(self._padded(start))
+        accuracy = _FIRST_ACCURACY * self.rule.accuracy
         errors: list[list[float]] = []
         while True:
             solution = system.solve(
-                unknowns, accuracy=self.rule.accuracy, max_iterations=self.rule.max_iterations
+                unknowns, accuracy=accuracy, max_iterations=self.rule.max_iterations
             )
             errors.append(solution.errors)
             shown = [image[:ny, :nx] for image in system.predicted(solution.unknowns)]
-            if len(errors) > self.rule.robust_rounds or not self._reweigh(shown):
+            changed = len(errors) <= self.rule.robust_rounds and self._reweigh(shown)
+            if len(errors) > 1 and not changed:
                 break
+            before = self.brightness
+            self._expect(solution.unknowns[0])
             unknowns = solution.unknowns
+            unknowns[1:] *= np.minimum(before / self.brightness, _MOST_GAIN)
             system = self._system(images, moves)
+            accuracy = self.rule.accuracy
         self.coefficients = system.coefficients(solution.unknowns)[:, :ny, :nx]
+        self.noise = self._noise(system)
         return shown, errors
 
+    def _noise(self, system: DcrSystem) -> Image:
+        """Return the coefficients that follow from noise alone, always the same."""
+        rng = np.random.default_rng(0)
+        images = [
+            self._padded(
+                np.sqrt(entry.variance) * rng.standard_normal(entry.image.shape, np.float32)
+            )
+            for entry in self.exposures
+        ]
+        solution = system.solve(
+            np.zeros((self.basis.n_terms, *self.padded), np.float32),
+            accuracy=_NOISE_ACCURACY,
+            max_iterations=self.rule.max_iterations,
+            images=images,
+        )
+        ny, nx = self.mean.shape
+        return system.coefficients(solution.unknowns)[:, :ny, :nx]
+
+    def _expect(self, flux: Image, *, smoothing: float = 0.0) -> None:
+        """Expect a sky that is as bright as one that is known."""
+        noise = self.total**-0.5
+        self.brightness = self.rule.prior.brightness(flux, noise, smoothing=smoothing)
+        stamp = self._stamp()
+        if stamp is None:
+            self.spread = np.full_like(flux, (_TINY_PRECISION * self.total) ** -0.5)
+            return
+        _, quiet = sharpeners(stamp, self.padded)
+        self.spread = self.rule.flux_prior.spread(flux, quiet, noise)
+
     def _system(self, images: Sequence[Image], moves: Sequence[NDArray[np.complex64]]) -> DcrSystem:
-        """Return the system with the weights in force."""
-        self.brightness = self.rule.prior.brightness(self._padded(self.mean), self.total**-0.5)
+        """Return the system with the weights and the expectations in force."""
         return DcrSystem(
             images,
             [self._padded(weight) for weight in self.weights],
@@ -219,7 +197,8 @@ class _Region:
             self._amplitudes(),
             self.brightness,
             self.rule.prior.filter(self.padded),
-            self._flux_precision(self.padded),
+            self._sharpener(self.padded),
+            self.spread,
         )
 
     def _reweigh(self, shown: Sequence[Image]) -> bool:
@@ -278,14 +257,16 @@ class _Region:
         prior = self.rule.prior
         ny, nx = self.mean.shape
         brightness = self.brightness[:ny, :nx]
+        levels, spreads = spread_levels(brightness, self.spread[:ny, :nx])
         table = noise_table(
             self._transfers(SAMPLES),
             [entry.weight for entry in self.exposures],
             self._amplitudes(),
             prior.filter(SAMPLES),
-            self._flux_precision(SAMPLES),
-            (float(brightness.min()), float(brightness.max())),
-        )
+            self._sharpener(SAMPLES),
+            levels,
+            spreads,
+        ).calibrated(self.noise, scale, brightness, coverage > _FULL)
 
         def noise(left: Floats, right: Floats) -> Image:
             values = scale * table.variance(left, right, brightness, coverage)
@@ -346,20 +327,29 @@ class _Region:
         found = [transfers(shape, self.basis, entry.dy, entry.dx) for entry in self.exposures]
         if not self.rule.psf_aware:
             return found
-        sharpest = sharpest_stamp(self.exposures)
+        stamps = [entry.psf for entry in self.exposures if entry.psf is not None]
+        if len(stamps) < len(found):
+            raise ValueError("every exposure needs a PSF")
+        sharpest = sharpest_stamp(stamps)
         return [
-            transfer * _ratio(entry.psf, sharpest, shape)
-            for transfer, entry in zip(found, self.exposures, strict=True)
+            transfer * broadening(stamp, sharpest, shape)
+            for transfer, stamp in zip(found, stamps, strict=True)
         ]
 
-    def _flux_precision(self, shape: tuple[int, int]) -> Image:
-        stamps = [entry.psf for entry in self.exposures]
-        if any(stamp is None for stamp in stamps) or not self.peak > 0.0:
-            flat = np.full((shape[0], shape[1] // 2 + 1), _TINY_PRECISION * self.total)
-            return flat.astype(np.float32)
-        peak = _TYPICAL_STAR * self.peak
-        return flux_precision(sharpest_stamp(self.exposures), peak, self.total, shape)
+    def _stamp(self) -> NDArray[np.float64] | None:
+        """Return the sharpest PSF; None unless all exposures have one."""
+        stamps = [entry.psf for entry in self.exposures if entry.psf is not None]
+        return sharpest_stamp(stamps) if len(stamps) == len(self.exposures) else None
 
+    def _sharpener(self, shape: tuple[int, int]) -> Image:
+        """Return the filter that takes the PSF off, as far as it is known."""
+        stamp = self._stamp()
+        if stamp is None:
+            return np.ones((shape[0], shape[1] // 2 + 1), np.float32)
+        return sharpeners(stamp, shape)[0]
+
+
+_MOST_GAIN = 3.0  # of a colour field between two solutions, to begin with
 
 _CHANGE = 0.1  # of a weight, that is worth another solution
 
@@ -372,22 +362,3 @@ def weighted_mean(images: Sequence[Image], weights: Sequence[Image]) -> Image:
         total += weight * image
         summed += weight
     return np.divide(total, summed, out=np.zeros_like(total), where=summed > 0.0)
-
-
-def sharpest_stamp(exposures: Sequence[RegionExposure]) -> NDArray[np.float64]:
-    """Return the PSF with the smallest effective area, as of the exposures that have one."""
-    stamps = [entry.psf for entry in exposures if entry.psf is not None]
-    return max(stamps, key=lambda stamp: float(np.square(stamp).sum()))
-
-
-def _ratio(
-    stamp: NDArray[np.float64] | None, sharpest: NDArray[np.float64], shape: tuple[int, int]
-) -> NDArray[np.complex64]:
-    """Return what makes the sharpest PSF that of an exposure, where it has any power."""
-    if stamp is None:
-        raise ValueError("every exposure needs a PSF")
-    best = stamp_transform(sharpest, shape)
-    power = np.square(np.abs(best))
-    quotient = stamp_transform(stamp, shape) * best.conj()
-    wanted = power > _LEAST_POWER**2
-    return np.divide(quotient, power, out=np.zeros_like(best), where=wanted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skytool.core.dcr.region import RegionExposure
+from skytool.core.dcr.region_records import RegionExposure
 from skytool.errors import AlgorithmError, IncompatibleError
 from skytool.models.exposure import Exposure
 from skytool.models.mask import Mask
@@ -33,8 +33,6 @@ class DcrInput:
     ----------
     facts : CoaddInput
         Unit, calibration, planes, noise.
-    peak : float
-        Its brightest pixel [its unit].
     used : int
         Pixels that count.
     psf : Psf or None
@@ -42,7 +40,6 @@ class DcrInput:
     """
 
     facts: CoaddInput
-    peak: float
     used: int
     psf: Psf | None
 
@@ -50,11 +47,9 @@ class DcrInput:
     def from_exposure(cls, exposure: Exposure, bad_planes: tuple[str, ...]) -> DcrInput:
         """Return what the assembly needs to know of an exposure."""
         usable = usable_pixels(exposure, bad_planes)
-        values = exposure.image[usable]
         return cls(
             CoaddInput.from_exposure(exposure, CoaddConfig(bad_planes=bad_planes)),
-            float(values.max()) if values.size else 0.0,
-            int(values.size),
+            int(usable.sum()),
             exposure.psf,
         )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from skytool.core.dcr.region import RegionExposure
+    from skytool.core.dcr.region_records import RegionExposure
     from skytool.models.exposure import Exposure
     from skytool.stages.dcr.config import DcrConfig
     from skytool.stages.dcr.inputs import TileInput

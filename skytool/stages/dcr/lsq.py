@@ -38,7 +38,6 @@ def solve_tile(
     config: DcrConfig,
     *,
     n_subfilters: int,
-    peak: float,
     bits: Mapping[str, int],
     sky: StartingSky | None = None,
 ) -> TileResult:
@@ -56,8 +55,6 @@ def solve_tile(
         Settings.
     n_subfilters : int
         Number of subfilters.
-    peak : float
-        Brightest pixel of the whole sky [common unit].
     bits : mapping of str to int
         Numbers of the mask planes of the result.
     sky : StartingSky, optional
@@ -88,7 +85,6 @@ def solve_tile(
         mean,
         spectral_basis(n_subfilters),
         config.lsq,
-        peak=peak,
         core=tile.cut,
         start=None if sky is None else np.where(sky.valid, sky.image, mean),
     )
