@@ -127,6 +127,22 @@ def test_an_input_alone_passes_through(names):
     assert json.loads(result.stdout)["metrics"]["is_reference"]
 
 
+@pytest.mark.parametrize("mode", ["auto", "global"])
+def test_what_is_read_several_times_is_spoken_of_once(folder, rng, mode):
+    names = []
+    for k in range(3):
+        image = fits.PrimaryHDU((plane_of(k) + rng.normal(0, NOISE, SHAPE)).astype(np.float32))
+        image.header.update(sky_cards(SHAPE))
+        image.writeto(f"bare{k}.fits")
+        names.append(f"bare{k}.fits")
+
+    lines = run("match-bg", *names, "-d", "out", "--mode", mode).stderr.splitlines()
+
+    for words in ("variance from the scatter", "sources are found here"):
+        assert sum(words in line for line in lines) == 3
+    assert len(set(lines)) == len(lines)
+
+
 def test_undoing_restores_the_input(names):
     done(*names, "-d", "out", "-r", names[0], "--add-fit-variance")
     done("out/w1.fits", "out/w2.fits", "--undo", "-d", "back")

@@ -18,7 +18,9 @@ from skytool.stages.skyframe import (
     CombineConfig,
     FocalPlaneConfig,
     MaskObjectsConfig,
+    average_backgrounds,
     build_sky_frames,
+    measure_background,
 )
 from tests.stages.skies import (
     LEVELS,
@@ -230,6 +232,17 @@ def test_components_describe_what_varies(rng):
 def test_more_components_than_exposures_are_refused(rng):
     with pytest.raises(AlgorithmError, match="do not tell 4 patterns"):
         built(night(rng, LEVELS[:4]), BuildConfig(components=4))
+
+
+def test_backgrounds_of_several_layers_or_other_cells_are_no_superpixels_of_one_exposure(rng):
+    one, other = (measure_background(each) for each in night(rng, LEVELS[:2]))
+    twice = one.with_layer(one.layers[0])
+    coarse = measure_background(night(rng, LEVELS[:1])[0], BackgroundConfig(x_bin_size=64.0))
+
+    with pytest.raises(IncompatibleError, match="a background of 2 layers is not the superpixels"):
+        average_backgrounds([other, twice])
+    with pytest.raises(IncompatibleError, match=r"background 2 has \(11, 7\) cells"):
+        average_backgrounds([one, coarse])
 
 
 def test_superpixels_without_data_are_filled_and_flagged(rng):

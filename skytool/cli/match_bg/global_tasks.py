@@ -60,7 +60,8 @@ def global_tasks(
         pairs, len(visits), config, choice=choice, reference=number, fixed=plan.offsets
     )
     visits, pairs, solution, fits = _on_own_scales(plan, pairs, solution)
-    empty = _describe(plan, pairs, solution)
+    _describe(pairs, solution)
+    empty = _without_pixels(plan, pairs)
     out = []
     for unit in units:
         if not isinstance(unit.task, MatchTask):
@@ -119,15 +120,8 @@ def _on_own_scales(
     return visits, pairs, solution, fits
 
 
-def _describe(
-    plan: Plan, pairs: Sequence[PairCells], solution: OverlapSolution
-) -> dict[int, AlgorithmError]:
-    """Say how the solution went, and return which exposures have nothing to match.
-
-    An exposure that overlaps no other one stays as it is, with a warning.
-    """
-    from skytool.cli.match_bg.plan import warn_alone
-
+def _describe(pairs: Sequence[PairCells], solution: OverlapSolution) -> None:
+    """Say how the solution went."""
     _log.info(
         "%d pairs in %d groups, order %d, reduced chi2 %.4g",
         len(pairs),
@@ -135,6 +129,12 @@ def _describe(
         solution.order,
         solution.chi2 / max(solution.dof, 1),
     )
+
+
+def _without_pixels(plan: Plan, pairs: Sequence[PairCells]) -> dict[int, AlgorithmError]:
+    """Return the exposures without a good pixel, which fail; warn of others in no pair."""
+    from skytool.cli.match_bg.plan import warn_alone
+
     linked = {i for pair in pairs for i in (pair.first, pair.second)}
     alone = {i: visit for i, visit in enumerate(plan.visits) if i not in linked}
     empty = {

@@ -54,6 +54,7 @@ def test_an_image_holds_the_values_at_its_pixels(rng):
     image = model.image(dtype=np.float64)
 
     np.testing.assert_allclose(image, model.evaluate(y=y, x=x), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(image, model.lattice(y=y[:, 0], x=x[0]), rtol=0, atol=1e-12)
     np.testing.assert_allclose(model.image(rows=slice(3, 9)), image[3:9], rtol=0, atol=2e-6)
     assert model.image().dtype == np.float32
 
