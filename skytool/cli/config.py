@@ -18,6 +18,7 @@ from click.core import ParameterSource
 
 from skytool.cli import logs
 from skytool.cli.param_types import InputFile
+from skytool.cli.sections import RUNNING, SectionOption, with_short_metavars, write_options
 from skytool.errors import SkytoolWarning
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Setting(NamedTuple):
     source: str
 
 
-class RunOption(click.Option):
+class RunOption(SectionOption):
     """An option that says how to run or where to write, not what to compute.
 
     It is left out of the CONFIG table. With ``bare`` it may be given with ``=VALUE`` or alone,
@@ -252,8 +253,9 @@ class StageCommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [
-            click.Option(
+            SectionOption(
                 ["--config"],
+                section=RUNNING,
                 type=ConfigFile(),
                 multiple=True,
                 is_eager=True,
@@ -264,13 +266,19 @@ class StageCommand(click.Command):
                 help="Take settings from a TOML file, a table per command, or from a shipped "
                 "preset such as lsst. May be repeated; the later one wins.",
             ),
-            click.Option(
+            SectionOption(
                 ["--print-config"],
+                section=RUNNING,
                 is_flag=True,
                 help="Print the settings in force as TOML, with their sources, and exit.",
             ),
             *logs.verbosity_options(),
         ]
+        with_short_metavars(self.params)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those that many commands have in sections of their own."""
+        write_options(self.get_params(ctx), ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; an option with a bare form gets its value, and printing requires no input."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skytool.cli.sections import RUNNING, SectionOption
 from skytool.errors import OutputError, SkytoolWarning
 
 if TYPE_CHECKING:
@@ -218,8 +219,9 @@ def _is_fits(path: Path) -> bool:
 def verbosity_options() -> list[click.Parameter]:
     """Return ``-v``, ``-q`` and ``--log-file``, which the group and every command accept."""
     return [
-        click.Option(
+        SectionOption(
             ["-v", "--verbose"],
+            section=RUNNING,
             count=True,
             is_eager=True,
             expose_value=False,
@@ -227,8 +229,9 @@ def verbosity_options() -> list[click.Parameter]:
             show_default=False,
             help="Say more; twice also the traceback of an error.",
         ),
-        click.Option(
+        SectionOption(
             ["-q", "--quiet"],
+            section=RUNNING,
             count=True,
             is_eager=True,
             expose_value=False,
@@ -236,8 +239,9 @@ def verbosity_options() -> list[click.Parameter]:
             show_default=False,
             help="Say less; twice nothing but errors.",
         ),
-        click.Option(
+        SectionOption(
             ["--log-file"],
+            section=RUNNING,
             type=click.Path(dir_okay=False, path_type=Path),
             is_eager=True,
             expose_value=False,

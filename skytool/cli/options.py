@@ -40,6 +40,7 @@ from skytool.cli.param_types import (
     SkyPosition,
 )
 from skytool.cli.reading import reading_options
+from skytool.cli.sections import RUNNING, SectionOption
 from skytool.errors import AlgorithmError, NothingToDoError, SkytoolWarning
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ _RUN: dict[str, Callable[[Any], Any]] = {
     "overwrite": click.option(
         "--overwrite",
         cls=RunOption,
+        section=RUNNING,
         is_flag=True,
         envvar="SKYTOOL_OVERWRITE",
         help="Replace outputs that exist.",
@@ -182,6 +184,7 @@ _RUN: dict[str, Callable[[Any], Any]] = {
         "-j",
         "--jobs",
         cls=RunOption,
+        section=RUNNING,
         type=click.IntRange(min=0),
         default=1,
         metavar="N",
@@ -190,33 +193,47 @@ _RUN: dict[str, Callable[[Any], Any]] = {
     "scheduler": click.option(
         "--scheduler",
         cls=RunOption,
+        section=RUNNING,
         callback=_need_distributed,
         metavar="ADDRESS",
         help="Work on the Dask cluster of this scheduler, which must see the same files.",
     ),
     "json": click.option(
-        "--json", cls=RunOption, is_flag=True, help="Print JSON Lines instead of rows."
+        "--json",
+        cls=RunOption,
+        section=RUNNING,
+        is_flag=True,
+        help="Print JSON Lines instead of rows.",
     ),
     "report": click.option(
         "--report",
         cls=OutputOption,
+        section=RUNNING,
         type=_FILE,
         callback=_report_path,
         metavar="FILE",
         help="Write the JSON Lines to this file.",
     ),
     "keep_going": click.option(
-        "-k", "--keep-going", cls=RunOption, is_flag=True, help="Go on after a failure."
+        "-k",
+        "--keep-going",
+        cls=RunOption,
+        section=RUNNING,
+        is_flag=True,
+        help="Go on after a failure.",
     ),
     "dry_run": click.option(
         "-n",
         "--dry-run",
         cls=RunOption,
+        section=RUNNING,
         is_flag=True,
         help="Check everything, print what would be made, write nothing.",
     ),
     "compress": click.option(
         "--compress",
+        cls=SectionOption,
+        section=RUNNING,
         type=click.Choice(["none", "gzip", "rice"], case_sensitive=False),
         default="none",
         help="Compress outputs by tiles: gzip keeps every bit, rice does not.",
@@ -224,21 +241,28 @@ _RUN: dict[str, Callable[[Any], Any]] = {
     "progress": click.option(
         "--progress/--no-progress",
         cls=RunOption,
+        section=RUNNING,
         default=None,
         help="Progress bar on stderr; by default where that is a terminal.",
     ),
     "strict": click.option(
-        "--strict", cls=RunOption, is_flag=True, help="Take warnings for errors (status 5)."
+        "--strict",
+        cls=RunOption,
+        section=RUNNING,
+        is_flag=True,
+        help="Take warnings for errors (status 5).",
     ),
     "allow_empty": click.option(
         "--allow-empty",
         cls=RunOption,
+        section=RUNNING,
         is_flag=True,
         help="Exit with 0 instead of 6 where there is nothing to do.",
     ),
     "reuse": click.option(
         "--reuse",
         cls=RunOption,
+        section=RUNNING,
         bare="checked",
         type=click.Choice(["checked", "exists"]),
         metavar="[=exists]",
@@ -248,6 +272,7 @@ _RUN: dict[str, Callable[[Any], Any]] = {
     "depfile": click.option(
         "--depfile",
         cls=OutputOption,
+        section=RUNNING,
         type=_FILE,
         metavar="FILE",
         help="Write a make rule with every file that was read.",

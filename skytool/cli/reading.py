@@ -9,6 +9,7 @@ import click
 
 from skytool.cli.config import RunOption
 from skytool.cli.param_types import INPUT, NUMBER_OR_KEYWORD
+from skytool.cli.sections import READING, SectionOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -19,80 +20,82 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _EXTENSION = "FILE[EXT]"
 
+_option = functools.partial(click.option, cls=SectionOption, section=READING)
+
 _READING: dict[str, Callable[[Any], Any]] = {
-    "layout": click.option(
+    "layout": _option(
         "--layout", metavar="NAME", help="Read the inputs as this layout instead of finding out."
     ),
-    "hdu": click.option(
+    "hdu": _option(
         "--hdu", metavar="EXT", help="Extension that holds the image, by name or number."
     ),
-    "mask": click.option(
+    "mask": _option(
         "--mask", type=INPUT, metavar=_EXTENSION, help="Mask of the image, from another file."
     ),
-    "variance": click.option(
+    "variance": _option(
         "--variance",
         type=INPUT,
         metavar=_EXTENSION,
         help="Variance of the image [unit of the image squared].",
     ),
-    "weight": click.option(
+    "weight": _option(
         "--weight", type=INPUT, metavar=_EXTENSION, help="Inverse variance of the image."
     ),
-    "error": click.option(
+    "error": _option(
         "--error",
         type=INPUT,
         metavar=_EXTENSION,
         help="Standard deviation of the image [unit of the image].",
     ),
-    "psf": click.option(
+    "psf": _option(
         "--psf", type=INPUT, metavar=_EXTENSION, help="PSF of the image, from another file."
     ),
-    "dq_map": click.option(
+    "dq_map": _option(
         "--dq-map",
         type=INPUT,
         metavar="FILE|NAME",
         help="What the values of a foreign mask mean: a TOML file or a camera we know.",
     ),
-    "gain": click.option(
+    "gain": _option(
         "--gain",
         type=NUMBER_OR_KEYWORD,
         help="Gain for the variance [electron per unit of the image]; !GAIN is a header keyword.",
     ),
-    "read_noise": click.option(
+    "read_noise": _option(
         "--read-noise",
         type=NUMBER_OR_KEYWORD,
         help="Read noise for the variance [electron]; !RDNOISE is a header keyword.",
     ),
-    "sky": click.option(
+    "sky": _option(
         "--sky",
         type=NUMBER_OR_KEYWORD,
         help="Sky that was subtracted, for the variance by --gain [unit of the image].",
     ),
-    "noise_from_sky": click.option(
+    "noise_from_sky": _option(
         "--noise-from-sky",
         is_flag=True,
         help="Take the variance from the scatter of the sky pixels.",
     ),
-    "saturate": click.option(
+    "saturate": _option(
         "--saturate",
         type=NUMBER_OR_KEYWORD,
         help="Level from which pixels are saturated [unit of the image].",
     ),
-    "fwhm": click.option(
+    "fwhm": _option(
         "--fwhm",
         type=NUMBER_OR_KEYWORD,
         help="Full width at half maximum of a Gaussian PSF [pixel].",
     ),
-    "require_variance": click.option(
+    "require_variance": _option(
         "--require-variance", is_flag=True, help="Refuse an input that brings no variance."
     ),
-    "flux_keyword": click.option(
+    "flux_keyword": _option(
         "--flux-keyword",
         metavar="KEYWORD",
         help="Header keyword of the flux scale; KEYWORD=njy: nJy of one unit of the image, "
         "KEYWORD=unit: its AB magnitude.",
     ),
-    "weight_is": click.option(
+    "weight_is": _option(
         "--weight-is",
         type=click.Choice(["inverse-variance", "exptime"]),
         help="What a weight image holds, where the layout cannot tell.",
@@ -100,6 +103,7 @@ _READING: dict[str, Callable[[Any], Any]] = {
     "verify": click.option(
         "--verify",
         cls=RunOption,
+        section=READING,
         is_flag=True,
         help="Compare the checksums of the inputs before use.",
     ),

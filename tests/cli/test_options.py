@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import click
@@ -411,3 +412,21 @@ def test_help_shows_defaults_and_units(folder):
 
     assert "Bin side [pixel]. [default: 256; x>=1]" in text
     assert count.name == "count"
+
+
+def test_the_help_has_the_options_of_many_commands_in_sections_of_their_own():
+    text = CliRunner().invoke(cli, ["coadd", "--help"]).stdout
+    titles = ["Options:", "Options for reading the inputs:", "Options for running:"]
+    parts = re.split(r"^(Options.*:)$", text, flags=re.MULTILINE)
+
+    assert parts[1::2] == titles
+    own, reading, running = parts[2::2]
+    for part, names in (
+        (own, ("--output", "--statistic", "--strip-memory N ")),
+        (reading, ("--layout", "--gain", "--verify")),
+        (running, ("--overwrite", "--compress", "--config", "--log-file")),
+    ):
+        for name in names:
+            assert name in part
+    assert "--sigma-clip NUMBER" in own
+    assert "RANGE" not in text
