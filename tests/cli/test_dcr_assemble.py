@@ -91,6 +91,27 @@ def test_model_file_says_everything(model, night):
         assert settings["bandwidth"] == "147.0"
 
 
+def test_flat_curve_changes_nothing_and_another_is_kept(night, model, science, tmp_path):
+    (tmp_path / "flat.dat").write_text("405 0.6\n552 0.6\n")
+    (tmp_path / "red.dat").write_text("4050 0.1\n5520 0.7\n")
+    for name in ("flat", "red"):
+        file, curve = tmp_path / f"{name}.fits", tmp_path / f"{name}.dat"
+        run("dcr-assemble", *night, "-o", file, "--throughput", curve)
+        run("dcr-template", file, "--for", science, "-o", tmp_path / f"{name}-t.fits")
+
+    with fits.open(model) as plain, fits.open(tmp_path / "flat.fits") as flat:
+        np.testing.assert_allclose(flat["DCR", 1].data, plain["DCR", 1].data, atol=1e-3)
+        assert "DCRBAND" in flat
+        assert "DCRBAND" not in plain
+    with fits.open(tmp_path / "red.fits") as red, fits.open(model) as plain:
+        # the mean of 0 to 1 under a line from 1 to 7 is 0.625
+        assert red[0].header["DCRREF"] == pytest.approx(405 + 147 * 0.625, abs=0.1)
+        assert red["DCRBAND"].data["WAVELEN"] == pytest.approx([405.0, 552.0])
+        assert np.abs(red["DCR", 1].data - plain["DCR", 1].data).max() > 10 * NOISE
+    templates = [fits.getdata(tmp_path / f"{name}-t.fits", "IMAGE") for name in ("flat", "red")]
+    assert np.abs(templates[1] - templates[0]).max() > NOISE
+
+
 def test_slope_of_stars_is_that_of_their_spectra(field, model):
     found, error, true = [], [], []
     with fits.open(model) as hdus:

@@ -286,7 +286,8 @@ def product_fingerprint(task: AssembleTask) -> str:
     read: Sequence[ExposureSource] = task.sources
     if task.template is not None:
         read = [*read, task.template]
-    return fingerprint([source.digest() for source in read], task.settings)
+    curve = [repr(task.band.curve)] if task.band.curve else []
+    return fingerprint([*(source.digest() for source in read), *curve], task.settings)
 
 
 def model_is_current(unit: Unit[AssembleTask]) -> bool:

@@ -108,6 +108,7 @@ def assemble_units(
         What reading, solving and writing raise.
     """
     from skytool.cli.dcr.assemble_tasks import make_model, model_is_current
+    from skytool.io.filespec import FileSpec
     from skytool.io.sources import find_sources
     from skytool.models.records.provenance import SettingRecord
 
@@ -124,7 +125,7 @@ def assemble_units(
         template=template,
         filter_name=filter_name,
         band=band,
-        reference_wavelength=choice.reference_wavelength or band.effective_wavelength,
+        reference_wavelength=choice.reference_wavelength or band.mean_wavelength,
         variant=choice.refraction,
         config=config,
         settings=tuple(SettingRecord(STAGE, *setting) for setting in recorded),
@@ -135,9 +136,10 @@ def assemble_units(
         scheduler=run.scheduler,
     )
     read = sources if template is None else [*sources, template]
+    curve = [] if choice.throughput is None else [str(FileSpec.parse(choice.throughput).path)]
     unit = Unit(
         name=str(output),
-        inputs=tuple(dict.fromkeys(str(path) for source in read for path in source.files)),
+        inputs=tuple(dict.fromkeys([*(str(p) for s in read for p in s.files), *curve])),
         outputs=(output,),
         task=task,
         plan={

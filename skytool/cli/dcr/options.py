@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from skytool.cli.options import Number, with_options
+from skytool.cli.options import INPUT, Number, with_options
 from skytool.errors import IncompatibleError, InputError, SkytoolWarning
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ class RefractionChoice:
     ----------
     band : str or None
         Name of a band.
-    effective_wavelength, bandwidth, reference_wavelength : float or None
+    effective_wavelength, bandwidth : float or None
         Wavelengths [nm].
+    throughput : str or None
+        File of the throughput of the band.
+    reference_wavelength : float or None
+        Wavelength [nm].
     refraction : str
         Name of the formula.
     site : str or None
@@ -47,6 +51,7 @@ class RefractionChoice:
     band: str | None
     effective_wavelength: float | None
     bandwidth: float | None
+    throughput: str | None
     reference_wavelength: float | None
     refraction: Variant
     site: str | None
@@ -85,6 +90,10 @@ class RefractionChoice:
         """
         from skytool.models.dcr.bands import Band, band_named, band_of_observation, camera_of
 
+        if self.throughput is not None:
+            from skytool.io.throughput import read_throughput
+
+            return read_throughput(self.throughput)
         if self.effective_wavelength is not None and self.bandwidth is not None:
             return Band(self.effective_wavelength, self.bandwidth)
         if self.band is not None:
@@ -149,10 +158,18 @@ _OPTIONS = (
         help="Full width of the band [nm].",
     ),
     click.option(
+        "--throughput",
+        type=INPUT,
+        metavar="FILE[EXT]",
+        help="Curve of the throughput of the band, instead of --band: a table of wavelengths and "
+        "throughputs, which ends where it falls below 1 % of its highest value.",
+    ),
+    click.option(
         "--reference-wavelength",
         type=click.FloatRange(*_WAVELENGTHS),
         help="Wavelength of the light that the coordinates are right for: the mean of the stars "
-        "that the astrometry was solved with; by default the middle of the band [nm].",
+        "that the astrometry was solved with; by default the middle of the band, or the mean under "
+        "--throughput [nm].",
     ),
     click.option(
         "--refraction",
@@ -200,7 +217,8 @@ _OPTIONS = (
 )
 _NAMES = tuple(RefractionChoice.__dataclass_fields__)
 _BAND_NAMES = (
-    *("band", "effective_wavelength", "bandwidth", "reference_wavelength", "refraction"),
+    *("band", "effective_wavelength", "bandwidth", "throughput", "reference_wavelength"),
+    "refraction",
     "drop_incomplete",
 )
 _NOT_GIVEN: dict[str, Any] = {
@@ -241,8 +259,14 @@ def _refuse_contradiction(choice: RefractionChoice) -> None:
     if given != (choice.bandwidth is not None):
         there, missing = ("--effective-wavelength", "--bandwidth")[:: 1 if given else -1]
         raise click.UsageError(f"{there} needs {missing}.", ctx)
-    if given and choice.band is not None:
-        raise click.UsageError("--band and --effective-wavelength both give the band.", ctx)
+    ways = {
+        "--band": choice.band,
+        "--effective-wavelength": choice.effective_wavelength,
+        "--throughput": choice.throughput,
+    }
+    two = [name for name, value in ways.items() if value is not None]
+    if len(two) > 1:
+        raise click.UsageError(f"{two[0]} and {two[1]} both give the band.", ctx)
     middle, width = choice.effective_wavelength, choice.bandwidth
     if middle is not None and width is not None and width >= 2.0 * middle:
         raise click.UsageError(

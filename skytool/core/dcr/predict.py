@@ -44,7 +44,14 @@ def predict_split(
     return total
 
 
-def predict_spectral(images: Sequence[Image], dy: Floats, dx: Floats, *, smooth: bool) -> Image:
+def predict_spectral(
+    images: Sequence[Image],
+    dy: Floats,
+    dx: Floats,
+    *,
+    smooth: bool,
+    throughput: Floats | None = None,
+) -> Image:
     """Return the sum of subfilter images, moved at many wavelengths without interpolation.
 
     Parameters
@@ -55,6 +62,8 @@ def predict_spectral(images: Sequence[Image], dy: Floats, dx: Floats, *, smooth:
         Shifts at `~skytool.core.dcr.basis.band_nodes` [pixel].
     smooth : bool
         Whether spectra are polynomials with the fluxes of the subfilters, or flat in each.
+    throughput : ndarray of float64, shape (n_nodes,), optional
+        Throughput that goes with polynomials, there; the same everywhere by default.
 
     Returns
     -------
@@ -63,7 +72,9 @@ def predict_spectral(images: Sequence[Image], dy: Floats, dx: Floats, *, smooth:
     from scipy import fft
 
     n = len(images)
-    basis = BandBasis.polynomials(n, n).cardinal() if smooth else BandBasis.steps(n)
+    basis = BandBasis.steps(n)
+    if smooth:
+        basis = BandBasis.polynomials(n, n, throughput=throughput).cardinal()
     shape = padded_shape(images[0].shape, dy, dx)
     total = np.zeros((shape[0], shape[1] // 2 + 1), np.complex64)
     for image, factor in zip(images, transfers(shape, basis, dy, dx), strict=True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Band:
-    """What a filter lets through, taken as everything between two wavelengths.
+    """What a filter lets through: everything between two wavelengths, or as a curve has it.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class Band:
         As ``DECam g``.
     source : str
         Where the numbers are from.
+    curve : tuple of (float, float)
+        Wavelengths [nm], growing, and the relative throughput there; empty: all the same.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class Band:
     bandwidth: float
     name: str = ""
     source: str = "given"
+    curve: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 < self.bandwidth < 2.0 * self.effective_wavelength:
@@ -56,9 +59,52 @@ class Band:
         half = self.bandwidth / 2.0
         return self.effective_wavelength - half, self.effective_wavelength + half
 
+    @property
+    def mean_wavelength(self) -> float:
+        """Mean of the wavelengths that are let through of a flat spectrum [nm]."""
+        if not self.curve:
+            return self.effective_wavelength
+        wavelengths = np.linspace(*self.limits, _FINE)
+        return float(np.average(wavelengths, weights=self.throughput(wavelengths)))
+
+    def throughput(self, wavelengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the relative throughput at wavelengths within the limits [nm]."""
+        if not self.curve:
+            return np.ones_like(wavelengths)
+        places, values = np.array(self.curve).T
+        return np.interp(wavelengths, places, values)
+
     def subfilters(self, number: int) -> Subfilters:
         """Return the band divided into equally wide parts, the bluest first."""
         return Subfilters(self, number)
+
+
+def band_of_curve(
+    wavelengths: NDArray[np.float64], throughput: NDArray[np.float64], *, name: str
+) -> Band:
+    """Return the band of a throughput curve, between where it is 1 % of its highest value.
+
+    Parameters
+    ----------
+    wavelengths : ndarray of float64, shape (n,)
+        Growing [nm].
+    throughput : ndarray of float64, shape (n,)
+        Relative throughput, not negative, and somewhere positive.
+    name : str
+        Name of the curve.
+    """
+    high = np.flatnonzero(throughput >= _EDGE * throughput.max())
+    ends = []
+    for inside, beside in ((high[0], high[0] - 1), (high[-1], high[-1] + 1)):
+        end = wavelengths[inside]
+        if 0 <= beside < wavelengths.size:
+            rest = _EDGE * throughput.max() - throughput[beside]
+            part = rest / (throughput[inside] - throughput[beside])
+            end = wavelengths[beside] + part * (end - wavelengths[beside])
+        ends.append(float(end))
+    low, top = ends
+    curve = tuple(zip(wavelengths.tolist(), throughput.tolist(), strict=True))
+    return Band((low + top) / 2.0, top - low, name, f"1 % of the curve {name}", curve)
 
 
 @dataclass(frozen=True)
@@ -105,6 +151,8 @@ class Subfilters:
         return limits[:, :1] + places * (limits[:, 1:] - limits[:, :1])
 
 
+_EDGE = 0.01  # of the highest throughput, where a band ends
+_FINE = 1001  # wavelengths that a mean is taken over
 _SOURCES = {
     "lsst": "half-maximum wavelengths of Rubin Observatory",
     "decam": "Flaugher et al. 2015, as in its FILTER cards",

@@ -17,6 +17,7 @@ from skytool.models.keywords import set_card
 from skytool.models.pixels import image_array
 from skytool.models.sky.celestial import celestial_header
 from skytool.models.sky.geometry import origin_cards
+from skytool.models.tables import TableColumn, table_columns, table_hdu
 from skytool.models.versions import check_version
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DCR_FORMAT = 1
 """Version of the layout of DCR models."""
 
+_CURVE = "DCRBAND"  # table of the throughput
 KIND = "DCRCOADD"
 """SKYTYPE of a file with a DCR model."""
 
@@ -73,7 +75,29 @@ def model_hdus(model: DcrModel) -> list[Hdu]:
     for number, variance in enumerate(model.subfilter_variances, start=1):
         unit = squared_unit(model.unit)
         hdus.append(_plane(model, variance, "DCRVAR", number, unit, place))
-    return hdus
+    return [*hdus, *_curve_hdus(model)]
+
+
+def _curve_hdus(model: DcrModel) -> list[fits.BinTableHDU]:
+    """Return the table of the throughput, if it is not the same everywhere."""
+    if not model.curve:
+        return []
+    wavelengths, throughput = np.array(model.curve).T
+    columns = [
+        TableColumn("WAVELEN", wavelengths, "nm", "wavelength"),
+        TableColumn("THROUGHPUT", throughput, comment="relative throughput of the band"),
+    ]
+    return [table_hdu(_CURVE, columns)]
+
+
+def _curve(whole: Exposure, name: str) -> tuple[tuple[float, float], ...]:
+    """Return the throughput that a file has; empty if it is the same everywhere."""
+    for hdu in whole.extensions:
+        if hdu.name == _CURVE:
+            found = table_columns(hdu, name=name, required=("WAVELEN", "THROUGHPUT"))
+            columns = (found["WAVELEN"].astype(float), found["THROUGHPUT"].astype(float))
+            return tuple(zip(*(column.tolist() for column in columns), strict=True))
+    return ()
 
 
 def _plane(
@@ -253,6 +277,7 @@ def _model(
         variance=whole.variance / np.float32(expected),
         effective_wavelength=wavelengths.effective,
         bandwidth=wavelengths.width,
+        curve=_curve(whole, name),
         reference_wavelength=wavelengths.reference,
         filter=wavelengths.filter,
         psf=whole.psf,
@@ -285,7 +310,10 @@ def subfilter_exposures(model: DcrModel) -> list[Exposure]:
         set_card(header, "REFRACT", model.refraction, _COMMENTS["REFRACT"])
         set_card(header, "FILTER", model.filter or None)
         own = model.subfilter_variances[number] if model.subfilter_variances else model.variance
-        exposures.append(whole.with_values(image=image, variance=own, header=header))
+        curve = tuple(_curve_hdus(model))
+        exposures.append(
+            whole.with_values(image=image, variance=own, header=header, extensions=curve)
+        )
     return exposures
 
 

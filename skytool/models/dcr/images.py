@@ -47,6 +47,8 @@ class DcrImages:
         Variance of one subfilter, common to all [``unit`` squared].
     effective_wavelength, bandwidth : float or None
         Middle and full width of the band [nm].
+    curve : tuple of (float, float)
+        Throughput of the band, see `~skytool.models.dcr.bands.Band`.
     reference_wavelength : float or None
         Wavelength of light that refraction leaves in its place [nm]; that of the band if None.
     filter : str
@@ -83,6 +85,7 @@ class DcrImages:
     variance: Image
     effective_wavelength: float | None = None
     bandwidth: float | None = None
+    curve: tuple[tuple[float, float], ...] = ()
     reference_wavelength: float | None = None
     filter: str = ""
     psf: Psf | None = None
@@ -183,7 +186,7 @@ class DcrImages:
         """The band; a `ValueError` if its wavelengths are not known."""
         if self.effective_wavelength is None or self.bandwidth is None:
             raise ValueError(f"{self.name} has no effective wavelength and bandwidth")
-        return Band(self.effective_wavelength, self.bandwidth, self.filter)
+        return Band(self.effective_wavelength, self.bandwidth, self.filter, curve=self.curve)
 
     def full_band(self) -> Exposure:
         """Return the sum of the subfilters, the sky in the zenith, as an exposure."""

@@ -121,8 +121,11 @@ class DcrModel(DcrImages):
         if order is None:
             if not isinstance(shifts, SubfilterShifts):
                 raise ValueError("a spectral prediction needs the refraction, not shifts alone")
-            dy, dx = shifts.local.shifts(self.wavelengths())
-            template = predict_spectral(images, dy, dx, smooth=self.spectrum == "polynomial")
+            wavelengths = self.wavelengths()
+            dy, dx = shifts.local.shifts(wavelengths)
+            smooth = self.spectrum == "polynomial"
+            throughput = self.band.throughput(wavelengths)
+            template = predict_spectral(images, dy, dx, smooth=smooth, throughput=throughput)
         else:
             if not split_subfilters:
                 split_threshold = np.inf

@@ -237,7 +237,7 @@ def subfilter_shifts(
     IncompatibleError, AlgorithmError
         As `local_refraction` and `shifts_of_subfilters`.
     """
-    reference = reference_wavelength or subfilters.band.effective_wavelength
+    reference = reference_wavelength or subfilters.band.mean_wavelength
     local = local_refraction(
         pointing, wcs, y=y, x=x, reference_wavelength=reference, variant=variant, name=name
     )

@@ -14,6 +14,8 @@ from skytool.stages.dcr.result import Step, TileResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from skytool.models.exposure import Exposure
     from skytool.stages.dcr.config import DcrConfig
     from skytool.stages.dcr.inputs import TileInput
@@ -26,9 +28,10 @@ MOST_TERMS = 3
 """Coefficients of a spectrum at most: refraction tells no finer details."""
 
 
-def spectral_basis(n_subfilters: int) -> BandBasis:
-    """Return the spectra that are solved for."""
-    return BandBasis.polynomials(n_subfilters, min(n_subfilters, MOST_TERMS))
+def spectral_basis(n_subfilters: int, throughput: NDArray[np.float64] | None = None) -> BandBasis:
+    """Return the spectra that are solved for; ``throughput`` is that at the nodes of the band."""
+    terms = min(n_subfilters, MOST_TERMS)
+    return BandBasis.polynomials(n_subfilters, terms, throughput=throughput)
 
 
 def solve_tile(
@@ -83,7 +86,7 @@ def solve_tile(
     region = solve_region(
         exposures,
         mean,
-        spectral_basis(n_subfilters),
+        spectral_basis(n_subfilters, tile.throughput),
         config.lsq,
         core=tile.cut,
         start=None if sky is None else np.where(sky.valid, sky.image, mean),

@@ -237,6 +237,7 @@ def assembled(
         variance=whole.variance / np.float32(number),
         effective_wavelength=frame.band.effective_wavelength,
         bandwidth=frame.band.bandwidth,
+        curve=frame.band.curve,
         reference_wavelength=frame.reference_wavelength,
         filter=frame.filter_name,
         psf=frame.psf,

@@ -39,6 +39,8 @@ class Tile:
         Shift of every exposure at `~skytool.core.dcr.basis.band_nodes` [pixel].
     pairs : ndarray of float64, shape (n_exposures, n_subfilters, 2, 2)
         Shifts ``(dy, dx)`` of the two halves of every subfilter [pixel].
+    throughput : ndarray of float64, shape (n_nodes,)
+        Relative throughput at the nodes.
     """
 
     core: Window
@@ -46,6 +48,7 @@ class Tile:
     dy: NDArray[np.float64]
     dx: NDArray[np.float64]
     pairs: NDArray[np.float64]
+    throughput: NDArray[np.float64]
 
     @property
     def cut(self) -> tuple[slice, slice]:
@@ -111,7 +114,8 @@ class RefractionSetting:
         parts = self.band.subfilters(n_subfilters)
         halves = [shifts_of_subfilters(local, parts) for local in locals_]
         pairs = np.array([np.stack([half.dy, half.dx], axis=-1) for half in halves])
-        return Tile(core, outer, shifts[:, 0], shifts[:, 1], pairs)
+        throughput = self.band.throughput(wavelengths)
+        return Tile(core, outer, shifts[:, 0], shifts[:, 1], pairs, throughput)
 
 
 def tiles_of(
