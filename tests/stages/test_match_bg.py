@@ -343,6 +343,15 @@ def test_nothing_in_common_is_an_error_with_both_names(rng):
             matched(one, other, config)
 
 
+def test_an_exposure_without_any_value_is_an_error_with_its_name(rng):
+    nothing = np.ones(SHAPE, bool)
+    empty = exposure(np.zeros(SHAPE), rng=rng, missing=nothing, name="empty.fits")
+    other = exposure(np.zeros(SHAPE), rng=rng, name="other.fits")
+    for pair in ((empty, other), (other, empty)):
+        with pytest.raises(AlgorithmError, match=r"^empty.fits has no pixel with a value"):
+            matched(*pair)
+
+
 def test_all_masked_is_an_error_that_says_so(rng):
     everywhere = {"SAT": np.ones(SHAPE, bool)}
     one = exposure(np.zeros(SHAPE), rng=rng, flags=everywhere, name="one.fits")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from skytool.core.difference.cells import ImagePiece
-from skytool.errors import NothingToDoError
+from skytool.errors import AlgorithmError, NothingToDoError
 from skytool.models.background.hdus import BackgroundLayer, BackgroundModel, ConstantBackground
 from skytool.stages.match_bg.config import EXTRAPOLATED
 from skytool.stages.match_bg.fitting import fit_background, given_background
@@ -177,14 +177,18 @@ class Match:
         AlgorithmError
             If both have no pixel in common, or too few for the model.
         """
-        fit = fit_background(
-            self.image_pieces,
-            self.frame_shape,
-            self.config,
-            name=self.name,
-            reference=self.reference.name,
-            is_held=len(self.pieces) == 1,
-        )
+        try:
+            fit = fit_background(
+                self.image_pieces,
+                self.frame_shape,
+                self.config,
+                name=self.name,
+                reference=self.reference.name,
+                is_held=len(self.pieces) == 1,
+            )
+        except AlgorithmError:
+            self._check_values()
+            raise
         if not self.config.measure_correlation:
             return fit
         factors = [
@@ -192,6 +196,15 @@ class Match:
             for piece in islice(self.image_pieces(), 1)
         ]
         return fit.with_correlation(factors[0])
+
+    def _check_values(self) -> None:
+        """Raise an AlgorithmError if the exposure or the reference has no value at all."""
+        for name, pieces in (
+            (self.name, self.pieces),
+            (self.reference.name, self.reference.pieces),
+        ):
+            if not any(np.isfinite(piece.read().image).any() for piece in pieces):
+                raise AlgorithmError(f"{name} has no pixel with a value.")
 
     def given(self, value: float) -> BackgroundFit:
         """Return a given offset instead of a fit."""
