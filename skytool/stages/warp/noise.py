@@ -27,7 +27,7 @@ _SIDE = 512  # [pixel] of the part of the target on which the correlation is fol
 _REACH = 16  # [pixel] around its source, more than any kernel
 _AREA_REACH = 6  # half of a kernel that averages over areas [pixel]
 _JITTER = 4  # [pixel]: places between pixels are to be met alike
-_GOLDEN = (0.7548776662466927, 0.5698402909980532)  # steps that fill a square evenly
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0  # whose multiples fill an interval evenly
 _KERNELS = 5  # places along an axis at which a kernel of the match is taken
 
 
@@ -76,7 +76,7 @@ def noise_correlation(
     *,
     kernel: SpatialKernel | None = None,
 ) -> NoiseCorrelation | None:
-    """Measure the correlation of the noise of a warped detector.
+    """Return the correlation of the noise of a warped detector.
 
     Parameters
     ----------
@@ -150,21 +150,21 @@ def _bright_pixels(
         return image, 0
     half = math.ceil(reach / math.sqrt(area)) + 1
     spacing = 3 * half + 1 + _JITTER
-    tops, lefts = (
-        range(start + half, stop - half, spacing)
-        for start, stop in zip(window[::2], window[1::2], strict=True)
-    )
-    for number, place in enumerate((top, left) for top in tops for left in lefts):
-        # anywhere between pixels of the target, or those of the detector would not count alike
-        row, column = (
-            min(first + _JITTER * (number * step % 1.0), stop - half - 1.0)
-            for first, step, stop in zip(place, _GOLDEN, window[1::2], strict=True)
+    # anywhere between pixels of the target, or those of the detector would not count alike
+    rows, columns = (
+        np.minimum(first + _JITTER * (np.arange(first.size) * _GOLDEN % 1.0), stop - half - 1.0)
+        for first, stop in (
+            (np.arange(start + half, stop - half, spacing), stop)
+            for start, stop in zip(window[::2], window[1::2], strict=True)
         )
-        u, v = pixel_map.positions(np.array([row]), np.array([column]))
-        if np.isfinite(u).all():
-            at = round(v[0, 0]) - part.y_start, round(u[0, 0]) - part.x_start
-            if all(2 * reach <= i < n - 2 * reach for i, n in zip(at, part.shape, strict=True)):
-                image[at] = 1.0
+    )
+    u, v = pixel_map.positions(rows, columns)
+    seen = np.isfinite(u) & np.isfinite(v)
+    y, x = np.rint(v[seen]) - part.y_start, np.rint(u[seen]) - part.x_start
+    whole = np.ones(y.size, np.bool_)
+    for at, size in zip((y, x), part.shape, strict=True):
+        whole &= (at >= 2 * reach) & (at < size - 2 * reach)
+    image[y[whole].astype(np.intp), x[whole].astype(np.intp)] = 1.0
     return image, half
 
 
