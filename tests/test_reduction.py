@@ -1,6 +1,7 @@
 """The reduction driven by make: what it makes again, and when; with a stand-in for the program."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -182,3 +183,30 @@ def test_a_variable_star_is_found_in_real_frames(shared, tmp_path):
     assert abs(brightest["X"] - 266) < 2
     assert abs(brightest["Y"] - 218) < 2
     assert (tmp_path / "difference.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_program_makes_what_is_lost_again_to_the_byte(tmp_path):
+    def made(*arguments):
+        command = [
+            *("make", "-f", ROOT / "examples" / "reduce.mk", "VISITS=101 102 103", "DETECTORS=1"),
+            *(f"NIGHT={ROOT / 'data/fixtures/night'}", "REDUCED=out", "SCIENCE=none"),
+            *(f"TARGET={ROOT / 'data/fixtures/target.hdr'}", "out/coadd.fits", *arguments),
+            f"SKYTOOL={sys.executable} -m skytool",
+        ]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        env["PYTHONPATH"] = str(ROOT)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"-m skytool ([\w-]+)", done.stdout)
+
+    made("-j", "2")
+    products = sorted((tmp_path / "out").rglob("*.fits"))
+    before = {path: path.read_bytes() for path in products}
+    assert made() == []
+    (tmp_path / "out" / "warps" / "v101.fits").unlink()
+
+    assert made("-j", "2") == ["warp", "match-bg", "coadd"]
+    assert {path: path.read_bytes() for path in products} == before
