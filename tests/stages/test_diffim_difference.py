@@ -64,6 +64,29 @@ def test_a_sky_that_is_left_in_changes_nothing(standard):
     assert np.std(again.difference.image - result.difference.image) < 0.05
 
 
+class PsfWithGap(ConstantPsf):
+    """The PSF of a warp: none between two detectors, which is the middle of the image."""
+
+    def everywhere(self):
+        return ConstantPsf(self.stamp)
+
+    def star(self, *, y, x, shape, dy=0.0, dx=0.0):
+        if abs(x - (SHAPE[1] - 1) / 2) < 12:
+            raise AlgorithmError(f"no input image sees (x, y) = ({x:g}, {y:g}).")
+        return super().star(y=y, x=x, shape=shape, dy=dy, dx=dx)
+
+
+def test_a_warp_with_a_gap_in_its_middle_is_subtracted():
+    science, template, _ = pair(np.random.default_rng(9))
+    whole = subtract(science, template, FORWARD)
+    science = science.with_values(psf=PsfWithGap(science.psf.stamp))
+    result = subtract(science, template, FORWARD)
+
+    np.testing.assert_allclose(
+        result.difference.image, whole.difference.image, rtol=0, atol=0.05, equal_nan=True
+    )
+
+
 def test_without_whitening_neighbours_are_correlated(standard):
     science, template, _, _, free = standard
     plain = subtract(science, template, replace(FORWARD, decorrelate=False)).difference

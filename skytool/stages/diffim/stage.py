@@ -175,7 +175,7 @@ def subtract(
     found = subtracted(pair, kernel, config, fit_background=fit_background)
     assert science.psf is not None  # noqa: S101  its width was measured
     y, x = kernel.middle
-    star = science.psf.kernel_image(y=y, x=x)
+    star = science.psf.everywhere().kernel_image(y=y, x=x)
     found, metrics["cosmic_ray_count"] = without_cosmic_rays(found, pair, star, config)
     found, white = _white(found, pair, (science, template), config, is_stored=is_stored)
     return _result(science, template, plan, pair, found, white, config, metrics)
