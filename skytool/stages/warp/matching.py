@@ -201,7 +201,7 @@ class MatchedVisit:
             self.correlations.append((correlation, good_pixels))
         if self._target is None:
             self._target = match.target
-        trouble = complaint(match, self.matching)
+        trouble = complaint(match, self.matching) if good_pixels else None
         if trouble is not None:
             warnings.warn(f"{prepared.name}: {trouble}", SkytoolWarning, stacklevel=3)
         return _report(match, good_pixels)
