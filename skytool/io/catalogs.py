@@ -48,6 +48,7 @@ _FLUXES = (
 )
 _FLAG_NUMBERS = ("FLAGS", "FLAGS_WIN", "IMAFLAGS_ISO")
 _FLAG_WORDS = ("EDGE", "SATURATED", "BAD", "INTERPOLATED", "PSFFLUX_FLAG", "CENTROID_FLAG")
+_LDAC_HEADER = "LDAC_IMHEAD"  # table of SExtractor's FITS_LDAC with a header instead of sources
 _BLENDED = 3  # SExtractor's bits of neighbours and blends, which do no harm to a kernel
 
 
@@ -155,7 +156,7 @@ def _columns(file: str) -> Columns:
         if spec.extension is not None:
             tables = [selected(hdus, spec)]
         else:
-            tables = [hdu for hdu in hdus[1:] if not hdu.is_image]
+            tables = [hdu for hdu in hdus[1:] if not hdu.is_image and hdu.name != _LDAC_HEADER]
         for hdu in tables:
             found: Columns = table_columns(hdu, name=file)
             if found:

@@ -168,3 +168,25 @@ def test_stars_are_as_round_and_as_bright_as_there(rng):
     )
     np.testing.assert_allclose(mine.y, others.y, rtol=0, atol=1e-5)
     np.testing.assert_allclose(mine.x, others.x, rtol=0, atol=1e-5)
+
+
+def test_its_images_are_read_with_their_weights(rng):
+    from skytool.io.sources import ReadOptions, read_exposure
+
+    stars(rng, sky_cards(SHAPE))
+    with fits.open("plain.fits", mode="update") as hdus:
+        hdus[0].data += 2.0 * rng.normal(size=SHAPE).astype("f4")
+    weight = np.full(SHAPE, 0.25, np.float32)
+    weight[:, :90] = 0.0
+    fits.PrimaryHDU(weight).writeto("plain.weight.fits")
+    pixels = swarp("plain.fits", sky_cards(SHAPE), SHAPE, WEIGHT_TYPE="MAP_WEIGHT")
+
+    read = read_exposure("coadd.fits", ReadOptions())
+
+    empty = read.mask.any_of(["NO_DATA"])
+    np.testing.assert_array_equal(empty, np.isnan(pixels))
+    assert 0.2 < empty.mean() < 0.4  # a third has no weight
+    np.testing.assert_array_equal(read.image[~empty], pixels[~empty].astype("f4"))
+    with fits.open("coadd.weight.fits") as hdus:
+        np.testing.assert_allclose(read.variance[~empty] * hdus[0].data[~empty], 1.0, rtol=1e-5)
+    assert np.median(read.variance[~empty]) == pytest.approx(4.0, rel=1e-3)
