@@ -179,7 +179,8 @@ def test_its_images_are_read_with_their_weights(rng):
     weight = np.full(SHAPE, 0.25, np.float32)
     weight[:, :90] = 0.0
     fits.PrimaryHDU(weight).writeto("plain.weight.fits")
-    pixels = swarp("plain.fits", sky_cards(SHAPE), SHAPE, WEIGHT_TYPE="MAP_WEIGHT")
+    weights = {"WEIGHT_TYPE": "MAP_WEIGHT", "RESCALE_WEIGHTS": "N"}
+    pixels = swarp("plain.fits", sky_cards(SHAPE), SHAPE, **weights)
 
     read = read_exposure("coadd.fits", ReadOptions())
 
