@@ -49,6 +49,7 @@ COLUMNS: Mapping[str, ColumnMeaning] = {
     "POSPART": ColumnMeaning("", "a part of the footprint is positive"),
     "NEGPART": ColumnMeaning("", "a part of the footprint is negative"),
     "NPEAKS": ColumnMeaning("", "peaks in the footprint"),
+    "PARENT": ColumnMeaning("", "ID of the first source of the same footprint, 0 if alone"),
     "NPIX": ColumnMeaning("pixel", "pixels of the grown footprint"),
     "SKY": ColumnMeaning("", "empty place, measured for comparison"),
     "FLUX": ColumnMeaning(_IMAGE_UNIT, "flux by the PSF"),

@@ -120,6 +120,30 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         "aperture",
         {"type": _POSITIVE, "default": 12.0, "help": "Radius of aperture fluxes [pixel]."},
     ),
+    "--do-deblend/--no-do-deblend": (
+        "deblend",
+        {
+            "default": True,
+            "help": "List every significant peak of a footprint that is resolved from the others, "
+            "and fit them together.",
+        },
+    ),
+    "--deblend-distance": (
+        "least_distance",
+        {
+            "type": _POSITIVE,
+            "default": 1.0,
+            "help": "Least distance of such peaks from brighter ones [FWHM].",
+        },
+    ),
+    "--deblend-prominence": (
+        "prominence",
+        {
+            "type": _NOT_NEGATIVE,
+            "default": 3.0,
+            "help": "By how much they must stand out of what is between [sigma].",
+        },
+    ),
     "--do-dipoles/--no-do-dipoles": (
         "dipoles",
         {"default": True, "help": "Fit two lobes to footprints with peaks of both signs."},
@@ -127,6 +151,14 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--dipole-equal-flux/--no-dipole-equal-flux": (
         "dipole_equal_flux",
         {"default": False, "help": "The lobes of a dipole have one flux."},
+    ),
+    "--max-dipole-separation": (
+        "max_dipole_separation",
+        {
+            "type": _POSITIVE,
+            "default": 5.0,
+            "help": "Largest distance of the lobes of a dipole [standard deviation of the PSF].",
+        },
     ),
     "--max-dipole-area": (
         "max_dipole_area",
@@ -209,7 +241,10 @@ class SourceOptions:
             values[name] = parse_planes(",".join(values[name]))
         order = values["background_order"]
         values["background_order"] = None if order < 0 else order
-        values["dipole"] = DipoleRule(equal_flux=values.pop("dipole_equal_flux"))
+        values["dipole"] = DipoleRule(
+            equal_flux=values.pop("dipole_equal_flux"),
+            max_separation=values.pop("max_dipole_separation"),
+        )
         values["remove_interpolated"] = not values.pop("keep_interpolated")
         try:
             return SourcesConfig(**values)

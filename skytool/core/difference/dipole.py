@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from skytool.core.difference.source_loops import draw_star
+from skytool.core.difference.source_psf import star_in_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,9 @@ class DipoleRule:
         Least one of either lobe.
     max_flux_ratio : float
         Largest part of the sum of the fluxes that one lobe may have.
+    max_separation : float
+        Largest distance of the lobes; beyond it they are two sources [standard deviation of the
+        PSF].
     """
 
     equal_flux: bool = False
@@ -51,6 +54,7 @@ class DipoleRule:
     min_snr: float = 5.0 * math.sqrt(2.0)
     min_lobe_snr: float = 1.0
     max_flux_ratio: float = 0.65
+    max_separation: float = 5.0
 
 
 class ImagePart(NamedTuple):
@@ -193,10 +197,12 @@ class _Fit:
         self.psfs = [part.psf for part in parts]
         self.signs = [part.signs for part in parts]
         self.start = np.array([*positive, *negative])
-        self.window = tuple(
+        rows, columns = (
             slice(max(low - half - _MARGIN, 0), high + 1 + half + _MARGIN)
             for low, high, half in zip(box[::2], box[1::2], parts[0].psf.half, strict=True)
         )
+        ny, nx = labels.shape
+        self.window = slice(*rows.indices(ny)[:2]), slice(*columns.indices(nx)[:2])
         mine, sky = labels[self.window] == number, labels[self.window] == 0
         inside = slice(box[0], box[1] + 1), slice(box[2], box[3] + 1)
         self.data, self.scale = [], []
@@ -215,20 +221,7 @@ class _Fit:
 
     def _star(self, psf: SourcePsf, y: float, x: float) -> Floats:
         """Return a star and its derivatives in the window, shape ``(3, h, w)``."""
-        rows, columns = self.window
-        out = np.zeros((3, *self.data[0].shape))
-        row, column = math.floor(y + 0.5), math.floor(x + 0.5)
-        half_y, half_x = psf.half
-        star = np.empty((3, 2 * half_y + 1, 2 * half_x + 1))
-        factors = psf.factors(y=np.array([y]), x=np.array([x]))[0]
-        draw_star(psf.spline, factors, y - row, x - column, star)
-        top, left = row - half_y - rows.start, column - half_x - columns.start
-        into, out_of = [], []
-        for first, size, length in zip((top, left), star.shape[1:], out.shape[1:], strict=True):
-            into.append(slice(max(first, 0), max(min(first + size, length), 0)))
-            out_of.append(slice(into[-1].start - first, max(into[-1].stop - first, 0)))
-        out[:, into[0], into[1]] = star[:, out_of[0], out_of[1]]
-        return out
+        return star_in_window(psf, self.window, y=y, x=x)
 
     def _model(self, values: Floats) -> tuple[Floats, Floats]:
         """Return residuals, shape ``(n,)``, and derivatives of the model, shape ``(n, m)``."""
@@ -315,7 +308,10 @@ class _Fit:
         snr, total = float(np.hypot(*ratios)), float(fluxes.sum())
         rule = self.rule
         strong = snr > rule.min_snr and float(ratios.min()) >= rule.min_lobe_snr
-        is_dipole = converged and strong and float(fluxes.max()) < rule.max_flux_ratio * total
+        apart = math.hypot(*(values[:2] - values[2:4]))
+        near = apart <= rule.max_separation * self.psfs[0].sigma
+        even = float(fluxes.max()) < rule.max_flux_ratio * total
+        is_dipole = converged and strong and even and near
         freedom = max(self.n_good[0] - self.n_parameters, 1)
         chi2 = float(residuals[:n] @ residuals[:n]) / freedom
         return Dipole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from skytool.core.background.chebyshev import n_terms, term_degrees
 from skytool.core.difference.decorrelation import nodes
+from skytool.core.difference.source_loops import draw_star
 from skytool.core.matching.kernel_basis import SIGMA_TO_FWHM
 from skytool.core.matching.spatial_kernel import SpatialKernel, domain_terms, from_triangular
 from skytool.core.psf.adaptive_moments import adaptive_moments
@@ -163,6 +165,39 @@ class SourcePsf:
         columns = self.kernel.columns(np.clip(x, x_start, x_stop))
         terms = rows[:, :, None] * columns[:, None, :]
         return np.ascontiguousarray(terms.reshape(len(rows), self._used.size)[:, self._used])
+
+
+def star_in_window(psf: SourcePsf, window: tuple[slice, slice], *, y: float, x: float) -> Floats:
+    """Return a star of flux one and its derivatives by its position in a part of an image.
+
+    Parameters
+    ----------
+    psf : SourcePsf
+        Point spread function.
+    window : (slice, slice)
+        Rows and columns of the part.
+    y, x : float
+        Position in the whole image [pixel].
+
+    Returns
+    -------
+    ndarray of float64, shape (3, h, w)
+        Image, derivative by y, derivative by x.
+    """
+    out = np.zeros((3, *(part.stop - part.start for part in window)))
+    row, column = math.floor(y + 0.5), math.floor(x + 0.5)
+    star = np.empty((3, *(2 * half + 1 for half in psf.half)))
+    factors = psf.factors(y=np.array([y]), x=np.array([x]))[0]
+    draw_star(psf.spline, factors, y - row, x - column, star)
+    into, out_of = [], []
+    for at, half, part, size, length in zip(
+        (row, column), psf.half, window, star.shape[1:], out.shape[1:], strict=True
+    ):
+        first = at - half - part.start
+        into.append(slice(max(first, 0), max(min(first + size, length), 0)))
+        out_of.append(slice(into[-1].start - first, max(into[-1].stop - first, 0)))
+    out[:, into[0], into[1]] = star[:, out_of[0], out_of[1]]
+    return out
 
 
 def whole_image(shape: tuple[int, int]) -> Domain:

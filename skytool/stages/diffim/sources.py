@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.difference.detection import detect, grown_pixels
-from skytool.core.difference.dipole import ImagePart
 from skytool.core.difference.score import matched_filter, significance
 from skytool.core.difference.source_psf import SourcePsf
 from skytool.errors import AlgorithmError
 from skytool.models.background.hdus import Background, BackgroundLayer, background_to_hdus
 from skytool.models.mask import Mask
-from skytool.models.source_catalogue import COLUMNS, SourceCatalogue
-from skytool.stages.diffim.sky_sources import empty_places
 from skytool.stages.diffim.sources_background import leftover_sky
+from skytool.stages.diffim.sources_catalogue import make_catalogue
 from skytool.stages.diffim.sources_measure import (
     Measured,
-    calibrated,
-    dipole_columns,
-    fitted_dipoles,
-    footprint_flags,
-    forced_fluxes,
-    mask_flags,
-    measured_fluxes,
-    measured_positions,
-    peak_places,
 )
 from skytool.stages.diffim.sources_metrics import (
     Searched,
@@ -40,19 +29,16 @@ from skytool.stages.diffim.sources_metrics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from skytool.core.difference.detection import Detections
-    from skytool.core.difference.dipole import Dipole
     from skytool.models.background.layers import BackgroundModel
     from skytool.models.exposure import Exposure
+    from skytool.models.source_catalogue import SourceCatalogue
     from skytool.stages.diffim.sources_config import SourcesConfig
-    from skytool.stages.diffim.sources_measure import Floats, Values
 
     Plane = NDArray[np.float32]
     Flags = NDArray[np.bool_]
 
 DETECTED = ("DETECTED", "DETECTED_NEGATIVE")
 _OLD_PLANES = (*DETECTED, "NOT_DEBLENDED", "STREAK")
-_SKY_BORDER = 9  # [pixel]
 _STRIP = 256  # rows
 
 
@@ -149,7 +135,9 @@ def find_sources(
             own = None if exposure.psf is not None or science is None else parts[-1].psf
             parts.append(Measured.of(exposure, config.bad_planes, own))
     named = [name for name, e in (("SCI", science), ("TPL", template)) if e is not None]
-    catalogue, counts = _catalogue(images, snr, found, parts, named, config)
+    catalogue, counts = make_catalogue(
+        images.difference, images.noise_scale, snr, found, parts, named, config
+    )
     if config.raise_on_no_sources and not len(catalogue.of_sky(sky=False)):
         raise AlgorithmError(
             f"{difference.name}: no source above {config.threshold:g} sigma.",
@@ -257,143 +245,3 @@ def _gaussian(psf: SourcePsf, width: float) -> SourcePsf:
 def _flagged(score: Exposure, mask: Mask) -> Exposure:
     """Return the score with the planes of the difference, and EDGE where there is no value."""
     return score.with_values(mask=mask.with_flagged(~np.isfinite(score.image), "EDGE"))
-
-
-def _catalogue(
-    images: _Images,
-    snr: Plane,
-    found: Detections,
-    parts: list[Measured],
-    named: list[str],
-    config: SourcesConfig,
-) -> tuple[SourceCatalogue, dict[str, int]]:
-    """Return the sources that are not refused, and how many there were at every step."""
-    mask = images.difference.mask
-    peaks = peak_places(snr, found.row, found.column)
-    refused = (mask.array[found.row, found.column] & mask.bitmask(config.reject_planes)) != 0
-    rejected = np.zeros(len(found), np.bool_)
-    rejected[found.footprint[refused]] = True
-    kept = np.flatnonzero(~rejected)
-    values = _sources(images, found, peaks, kept, parts, named, config)
-    if config.sky_sources:
-        values = _joined(values, _sky(images, snr, values, parts, named, config))
-    values |= calibrated(images.difference, values)
-    removed = _removed(mask, values, config)
-    n_removed = int(np.count_nonzero(removed & ~np.asarray(values["SKY"], np.bool_)))
-    ordered = {name: values[name][~removed] for name in COLUMNS if name in values}
-    ordered = {"ID": np.arange(1, int(np.count_nonzero(~removed)) + 1), **ordered}
-    counts = {
-        "n_unmerged_dia_sources": found.n_unmerged,
-        "n_merged_dia_sources": len(found),
-        "n_rejected_bad_mask_planes": int(np.count_nonzero(rejected)),
-        "n_removed_bad_flagged_sources": n_removed,
-    }
-    unit = images.difference.unit
-    return SourceCatalogue(ordered, unit, dict(mask.bits)), counts
-
-
-def _sources(
-    images: _Images,
-    found: Detections,
-    peaks: Floats,
-    kept: NDArray[np.intp],
-    parts: list[Measured],
-    named: list[str],
-    config: SourcesConfig,
-) -> Values:
-    """Return the columns of the detected sources."""
-    first = found.first[kept]
-    values = measured_positions(parts[0], peaks[first])
-    if config.dipoles:
-        signs = {"SCI": (1.0, 0.0), "TPL": (0.0, 1.0)}
-        both = parts if len(named) == 2 else parts[:1]
-        fitted = [
-            ImagePart(part.pixels, part.psf, sign)
-            for part, sign in zip(
-                both, [(1.0, -1.0), *(signs[name] for name in named)], strict=False
-            )
-        ]
-        dipoles: list[Dipole | None] = fitted_dipoles(
-            fitted, found, peaks, max_area=config.max_dipole_area, rule=config.dipole
-        )
-        values |= dipole_columns([dipoles[k] for k in kept])
-        for name in ("X", "Y"):
-            values[name] = np.where(values["DIPOLE"], values[f"DIP{name}"], values[name])
-    values |= {
-        "SNR": found.significance[first],
-        "SKY": np.zeros(kept.size, np.bool_),
-        "PEAKX": found.column[first],
-        "PEAKY": found.row[first],
-        "NPIX": found.area[kept],
-        "NPEAKS": np.bincount(found.footprint, minlength=len(found))[kept],
-        "NEGATIVE": (found.has_negative & ~found.has_positive)[kept],
-        "POSPART": found.has_positive[kept],
-        "NEGPART": found.has_negative[kept],
-        "FLAGS": footprint_flags(images.difference.mask, found)[kept],
-    }
-    return values | _measured(images, values, parts, named, config)
-
-
-def _measured(
-    images: _Images, values: Values, parts: list[Measured], named: list[str], config: SourcesConfig
-) -> Values:
-    """Return what is measured in the same way at sources and at empty places."""
-    y, x = (np.asarray(values[name], np.float64) for name in ("Y", "X"))
-    more = measured_fluxes(parts[0], y, x, config)
-    more["FLUXERR"] = np.asarray(more["FLUXERR"], np.float64) * images.noise_scale
-    if config.forced:
-        for name, part in zip(named, parts[1:], strict=True):
-            more |= forced_fluxes(part, y, x, name)
-    return more | mask_flags(images.difference.mask, y, x)
-
-
-def _sky(
-    images: _Images,
-    snr: Plane,
-    sources: Values,
-    parts: list[Measured],
-    named: list[str],
-    config: SourcesConfig,
-) -> Values:
-    """Return the columns of the empty places."""
-    mask = images.difference.mask
-    occupied = mask.any_of((*DETECTED, "BAD", "NO_DATA", "EDGE")) | ~np.isfinite(snr)
-    y, x = empty_places(
-        occupied,
-        n=config.sky_sources,
-        radius=config.sky_radius,
-        border=_SKY_BORDER,
-        tries=config.sky_tries,
-        seed=config.seed,
-    )
-    row, column = (np.floor(at + 0.5).astype(np.intp) for at in (y, x))
-    values: Values = {
-        "X": x,
-        "Y": y,
-        "PEAKX": column,
-        "PEAKY": row,
-        "SKY": np.ones(x.size, np.bool_),
-        "SNR": np.abs(snr[row, column]).astype(np.float64),
-        "FLAGS": mask.array[row, column],
-    }
-    values |= _measured(images, values, parts, named, config)
-    for name, column_values in sources.items():
-        if name not in values:
-            missing: Any = np.nan if column_values.dtype.kind == "f" else 0
-            values[name] = np.full(x.size, missing, column_values.dtype)
-    return values
-
-
-def _joined(one: Values, other: Values) -> Values:
-    """Return the rows of one table and then those of the other."""
-    return {name: np.concatenate([values, other[name]]) for name, values in one.items()}
-
-
-def _removed(mask: Mask, values: Values, config: SourcesConfig) -> Flags:
-    """Return which sources are refused because of the pixels at their position."""
-    any_of, all_of = (np.asarray(values[name], np.int32) for name in ("CENTANY", "CENTALL"))
-    removed = np.asarray(values["OFFIMAGE"], np.bool_).copy()
-    removed |= (any_of & mask.bitmask(config.remove_planes)) != 0
-    if config.remove_interpolated:
-        removed |= (all_of & mask.bitmask(["INTRP"])) != 0
-    return removed

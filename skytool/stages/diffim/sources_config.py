@@ -53,6 +53,13 @@ class SourcesConfig:
         Leave out sources of which all nine pixels are filled in.
     aperture : float
         Radius of the circular aperture [pixel].
+    deblend : bool
+        List every significant peak of a footprint that is resolved from the brighter ones, and fit
+        their places and fluxes together.
+    least_distance : float
+        From those [FWHM].
+    prominence : float
+        By how much such a peak must stand out of what is between it and them [sigma].
     dipoles : bool
         Fit two lobes to footprints with peaks of both signs.
     dipole : DipoleRule
@@ -87,6 +94,9 @@ class SourcesConfig:
     remove_planes: tuple[str, ...] = FLAGGED_CENTERS
     remove_interpolated: bool = True
     aperture: float = 12.0
+    deblend: bool = True
+    least_distance: float = 1.0
+    prominence: float = 3.0
     dipoles: bool = True
     dipole: DipoleRule = field(default_factory=DipoleRule)
     max_dipole_area: int = 1200
@@ -98,7 +108,10 @@ class SourcesConfig:
     raise_on_no_sources: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "background_size", "aperture", "kernel_width", "sky_radius"):
+        for name in (
+            *("threshold", "background_size", "aperture", "kernel_width", "sky_radius"),
+            "least_distance",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for name in ("grow", "sky_sources", "sky_tries", "max_dipole_area", "seed"):
