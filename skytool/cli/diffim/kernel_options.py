@@ -259,6 +259,14 @@ FIT: OptionTable = {
             help="Weights by the variance of each pixel, or by the median of each stamp.",
         ),
     ),
+    "--correct-kernel-noise/--no-correct-kernel-noise": (
+        "correct_noise",
+        {
+            "default": True,
+            "help": "Take off what noise of the convolved image does to the kernel, which it makes "
+            "too smooth, and let sources count by their light over noise; with weights by pixel.",
+        },
+    ),
     "--lower-orders/--no-lower-orders": (
         "lower_orders",
         {"default": True, "help": "Lower orders until there are two sources for each term."},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skytool.core.background.chebyshev import n_terms
+from skytool.core.matching.kernel_noise import noise_of_columns
 from skytool.core.matching.spatial_kernel import domain_terms
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 16
 _SMALLEST = 1e-12  # eigenvalue over the largest below which a direction is dropped
+_UNSURE = 0.3  # power over that of noise below which a direction is not told from noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,31 +36,47 @@ class Equations:
         Right-hand side.
     power : ndarray of float64, shape (...)
         Weighted sum of squares of the data.
+    noise : ndarray of float64, shape (..., n, n), or None
+        What noise of the columns adds to the matrix on average; None to take them for exact.
     """
 
     matrix: Floats
     vector: Floats
     power: Floats
+    noise: Floats | None = None
 
     def __add__(self, other: Equations) -> Equations:
+        noise = self.noise
+        if other.noise is not None:
+            noise = other.noise if noise is None else noise + other.noise
         return Equations(
-            self.matrix + other.matrix, self.vector + other.vector, self.power + other.power
+            self.matrix + other.matrix,
+            self.vector + other.vector,
+            self.power + other.power,
+            noise,
         )
 
+    def __neg__(self) -> Equations:
+        noise = None if self.noise is None else -self.noise
+        return Equations(-self.matrix, -self.vector, -self.power, noise)
+
     def __sub__(self, other: Equations) -> Equations:
-        return Equations(
-            self.matrix - other.matrix, self.vector - other.vector, self.power - other.power
-        )
+        return self + -other
 
     def of(self, unknowns: NDArray[np.intp]) -> Equations:
         """Return the equations of some of the unknowns, the others being zero."""
-        return Equations(
-            self.matrix[..., unknowns[:, None], unknowns], self.vector[..., unknowns], self.power
-        )
+        block = (..., unknowns[:, None], unknowns)
+        noise = None if self.noise is None else self.noise[block]
+        return Equations(self.matrix[block], self.vector[..., unknowns], self.power, noise)
 
     def chi2(self, solution: Floats) -> float:
         """Return the weighted sum of squares that a solution leaves."""
         return float(self.power - 2.0 * solution @ self.vector + solution @ self.matrix @ solution)
+
+    def chi2_of_signal(self, solution: Floats) -> float:
+        """Return the same without what the noise of the columns adds to it."""
+        noise = 0.0 if self.noise is None else float(solution @ self.noise @ solution)
+        return self.chi2(solution) - noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +112,12 @@ def solve(equations: Equations, penalty: Floats | None = None) -> Solved:
     -----
     The diagonal is scaled to one first; directions with an eigenvalue below 1e-12 of the largest
     are left at zero.
+
+    Noise of the columns makes a solution of least squares too small: in a direction in which the
+    matrix without noise has p times the power of the noise, by the factor p / (1 + p) (Fuller 1987,
+    Measurement Error Models). This is undone where the data tell the power, by the factor
+    p (1 + p) / (p^2 + e^2) where it is above one. Noise that a direction does not have, because the
+    variances are too large or the pixels are correlated, is not taken from any.
     """
     matrix = equations.matrix if penalty is None else equations.matrix + penalty
     scale = np.sqrt(np.diag(matrix))
@@ -101,7 +125,15 @@ def solve(equations: Equations, penalty: Floats | None = None) -> Solved:
     values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
     kept = values > _SMALLEST * values[-1]
     seen = vectors[:, kept]
-    solution = seen @ ((seen.T @ (equations.vector / scale)) / values[kept]) / scale
+    root = seen / np.sqrt(values[kept])
+    along = root.T @ (equations.vector / scale)
+    if equations.noise is not None:
+        share, turn = np.linalg.eigh(root.T @ (equations.noise / np.outer(scale, scale)) @ root)
+        share = np.maximum(share / max(share[-1], 1.0), _SMALLEST)
+        power = 1.0 / share - 1.0
+        gain = power * (1.0 + power) / (power**2 + _UNSURE**2)
+        along = turn @ (np.maximum(gain, 1.0) * (turn.T @ along))
+    solution = root @ along / scale
     smallest = float(values[0])
     condition = float(values[-1]) / smallest if smallest > 0.0 else np.inf
     return Solved(solution, condition, int(np.count_nonzero(~kept)))
@@ -218,6 +250,26 @@ class SpatialModel:
         out[n_scale + n_others :] = by_term[:n_background]
         return out.reshape(self.n_unknowns, k * m)
 
+    def spread(self, products: Floats, terms: Floats) -> Floats:
+        """Return the matrix of all unknowns from products of the columns of single stamps.
+
+        Parameters
+        ----------
+        products : ndarray of float64, shape (n_stamps, n_basis, n_basis)
+            Products of the columns of each stamp.
+        terms : ndarray of float64, shape (n_stamps, n_terms)
+            The polynomials of the highest order at each.
+        """
+        n_scale, n_others, _ = self.sizes
+        per_kernel = n_terms(self.kernel_order)
+        kernel = np.repeat(np.arange(self.n_basis), [n_scale] + [per_kernel] * (self.n_basis - 1))
+        term = np.concatenate([np.arange(n_scale), np.arange(n_others) % per_kernel])
+        used = terms[:, : max(n_scale, per_kernel)]
+        blocks = np.einsum("si,sj,sab->ijab", used, used, products, optimize=True)
+        out = np.zeros((self.n_unknowns, self.n_unknowns))
+        out[: term.size, : term.size] = blocks[term[:, None], term, kernel[:, None], kernel]
+        return out
+
 
 def pixel_terms(model: SpatialModel, stamps: KernelStamps, *, exact: bool = True) -> Floats:
     """Return the polynomials of a model at every pixel of stamps, ``(n_stamps, b * b, n_terms)``.
@@ -225,16 +277,21 @@ def pixel_terms(model: SpatialModel, stamps: KernelStamps, *, exact: bool = True
     If they are not to be exact, those at the source stand for all its pixels.
     """
     half = stamps.side // 2
-    order = max(model.kernel_order, model.scale_order, model.background_order)
     if not exact:
-        middle = domain_terms(order, model.domain, y=stamps.y, x=stamps.x)
-        return np.repeat(middle[:, None], stamps.side**2, axis=1)
+        return np.repeat(_middle_terms(model, stamps)[:, None], stamps.side**2, axis=1)
+    order = max(model.kernel_order, model.scale_order, model.background_order)
     offset = np.arange(-half, half + 1)
     shape = (len(stamps), stamps.side, stamps.side)
     y = np.broadcast_to((stamps.row[:, None] + offset)[:, :, None], shape)
     x = np.broadcast_to((stamps.column[:, None] + offset)[:, None], shape)
     terms = domain_terms(order, model.domain, y=y.ravel(), x=x.ravel())
     return terms.reshape(len(stamps), stamps.side**2, terms.shape[-1])
+
+
+def _middle_terms(model: SpatialModel, stamps: KernelStamps) -> Floats:
+    """Return the polynomials of a model at the sources, shape ``(n_stamps, n_terms)``."""
+    order = max(model.kernel_order, model.scale_order, model.background_order)
+    return domain_terms(order, model.domain, y=stamps.y, x=stamps.x)
 
 
 def spatial_equations(
@@ -245,6 +302,7 @@ def spatial_equations(
     *,
     own_constants: bool = False,
     exact: bool = True,
+    basis: Floats | None = None,
 ) -> Equations:
     """Return the sum of the equations of stamps for a kernel that varies.
 
@@ -263,6 +321,8 @@ def spatial_equations(
     exact : bool
         Whether the polynomials are evaluated at every pixel, so that the equations are those of the
         kernel as it is applied, not of one that is constant over each stamp.
+    basis : ndarray of float64, shape (n_basis, n, n), optional
+        Kernels that made the columns; with them the noise of the columns is counted.
     """
     size = model.n_unknowns
     total = Equations(np.zeros((size, size)), np.zeros(size), np.zeros(()))
@@ -278,6 +338,9 @@ def spatial_equations(
         total = total + Equations(design @ design.T, design @ data, np.asarray(data @ data))
         if own_constants:
             total = total - _constants(design, data, root[part])
+    if basis is not None:
+        noise = noise_of_columns(stamps, basis, weight, own_constants=own_constants)
+        total = replace(total, noise=model.spread(noise, _middle_terms(model, stamps)))
     return total
 
 

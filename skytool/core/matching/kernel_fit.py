@@ -18,6 +18,7 @@ from skytool.core.matching.kernel_equations import (
     solve,
     spatial_equations,
 )
+from skytool.core.matching.kernel_noise import light_shares
 from skytool.core.matching.kernel_singles import (
     SingleSolutions,
     common_kernel,
@@ -128,10 +129,16 @@ class KernelFitter:
         self.columns = stamps.columns(basis)
         self.target = stamps.target.reshape(n, -1)
         self.weight = self._weights()
+        self.share = np.ones(n)
+        self.is_corrected = config.weighting == "pixel" and config.correct_noise
         equations = single_equations(self.columns, self.target, self.weight)
         if config.weighting == "pixel":
-            mean = np.tensordot(common_kernel(equations), basis, axes=1)
-            self.weight = self._inverse(stamps.variance(mean))
+            common = common_kernel(equations)
+            kernel = np.tensordot(common, basis, axes=1)
+            self.weight = self._inverse(stamps.variance(kernel))
+            if self.is_corrected:
+                light = common @ self.columns
+                self.share = light_shares(stamps, light, self.weight, kernel=kernel)
             equations = single_equations(self.columns, self.target, self.weight)
         self.singles: SingleSolutions = solve_singles(equations, basis.sum(axis=(1, 2)))
         self.judged = np.zeros(n, np.bool_)
@@ -291,9 +298,10 @@ class KernelFitter:
             model,
             self.stamps.of(which),
             self.columns[which],
-            self.weight[which],
+            self.weight[which] * self.share[which, None],
             own_constants=self.config.background == "sky",
             exact=self.config.design == "exact",
+            basis=self.basis if self.is_corrected else None,
         )
 
     def _result(self, spatial: _Spatial) -> KernelFit:
@@ -301,7 +309,7 @@ class KernelFitter:
         order = max(spatial.order, spatial.model.scale_order)
         coefficients = coefficients[:, : order + 1, : order + 1]
         used = self.active
-        n_pixels = int(np.count_nonzero(self.weight[used]))
+        n_pixels = float(self.share[used] @ np.count_nonzero(self.weight[used], axis=1))
         self.reason[~used & (self.reason == "")] = "in reserve"
         return KernelFit(
             kernel=SpatialKernel.from_basis(self.basis, coefficients, self.domain),
@@ -316,7 +324,7 @@ class KernelFitter:
             sums=np.where(self.judged, self.singles.sums, np.nan),
             residual_mean=self.mean,
             residual_std=self.std,
-            chi2=spatial.chi2 / max(n_pixels, 1),
+            chi2=spatial.chi2 / max(n_pixels, 1e-9),
         )
 
 
@@ -345,7 +353,8 @@ class _Spatial:
         unknowns = self.model.within(order, self.model.background_order)
         cost = 0.0
         for group in self.groups:
-            cost += group.of(unknowns).chi2(solve((total - group).of(unknowns)).values)
+            values = solve((total - group).of(unknowns)).values
+            cost += group.of(unknowns).chi2_of_signal(values)
         return cost
 
     def factors(self, stamps: KernelStamps) -> tuple[Floats, Floats]:

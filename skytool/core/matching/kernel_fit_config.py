@@ -26,6 +26,9 @@ class FitConfig:
     weighting : {"pixel", "stamp"}
         Weights are inverse variances of the difference in each pixel, or one for each stamp, of
         the median sum of the two variances.
+    correct_noise : bool
+        Whether what noise of the image that is convolved does to the fit is taken off, and stamps
+        count by their light over noise; with weights by pixels only.
     lower_orders : bool
         Whether orders are lowered until there are two stamps for each term.
     stars_per_cell : int
@@ -55,6 +58,7 @@ class FitConfig:
     background: Literal["stamps", "sky"] = "sky"
     design: Literal["exact", "stamp"] = "exact"
     weighting: Literal["pixel", "stamp"] = "pixel"
+    correct_noise: bool = True
     lower_orders: bool = True
     stars_per_cell: int = 0
     max_iterations: int = 3

@@ -73,6 +73,11 @@ class KernelStamps:
         half = self.kernel_size // 2
         return slice(half, half + self.side)
 
+    @property
+    def known_source_variance(self) -> Floats:
+        """Variance of the source, zero where it has no value and is zero itself."""
+        return np.where(self.source_variance < _LARGE, self.source_variance, 0.0)
+
     def of(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """Return some of the stamps."""
         return type(self)(

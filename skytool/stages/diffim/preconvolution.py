@@ -99,8 +99,11 @@ def preconvolved_score(
     noise = typical_noise(pair)
     before, pair = pair, correlated(pair, psf, config)
     names = (science.name, template.name)
+    # weights of single pixels are not those of noise that the correlation has made smooth
+    fit = replace(config.fit, correct_noise=False)
+    fitting = replace(config, fit=fit)
     kernel = match(
-        pair, sizes, shape, "TEMPLATE", config, noise=noise, sources=sources, names=names
+        pair, sizes, shape, "TEMPLATE", fitting, noise=noise, sources=sources, names=names
     ).kernel
     kernel = replace(kernel, preconvolved=True)
     fit_background = config.fit.background == "sky"
