@@ -26,9 +26,12 @@ def write_all(folder, side):
     spots = rng.random((side, side)) < 0.02
     for k in range(N):
         image = rng.standard_normal((side, side), np.float32) * 5 + 30 * k * x * (y - 0.3) + 100
-        sky = sky_cards((side, side))
-        name = folder / f"{side}-{k}.fits"
-        write_exposure(name, image, sky=sky, variance=25.0, mask={"DETECTED": spots})
+        lost = np.s_[:, k * side // 16 : (k + 1) * side // 16]  # models are extrapolated there
+        variance = np.full(image.shape, 25.0, np.float32)
+        image[lost], variance[lost] = np.nan, np.inf
+        mask = {"DETECTED": spots, "NO_DATA": lost}
+        name, sky = folder / f"{side}-{k}.fits", sky_cards((side, side))
+        write_exposure(name, image, sky=sky, variance=variance, mask=mask)
 
 
 def match(side, *options):

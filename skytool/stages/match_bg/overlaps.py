@@ -24,7 +24,7 @@ from skytool.core.difference.cells import ImagePiece, frame_cells
 from skytool.errors import AlgorithmError
 from skytool.stages.match_bg.background_fit import BackgroundFit, CellMaps
 from skytool.stages.match_bg.models import ConstantModel, PolynomialModel
-from skytool.stages.match_bg.prepared import difference, prepare
+from skytool.stages.match_bg.prepared import PackedPiece, difference, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,22 +59,6 @@ class Overlapping:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Packed:
-    """A piece that takes little more memory than its image, while others are read."""
-
-    rest: PreparedPiece
-    bits: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, piece: PreparedPiece) -> _Packed:
-        return cls(replace(piece, bad=np.empty((0, 0), bool)), np.packbits(piece.bad, axis=1))
-
-    def piece(self) -> PreparedPiece:
-        width = self.rest.window.shape[1]
-        return replace(self.rest, bad=np.unpackbits(self.bits, axis=1, count=width).view(bool))
-
-
 def pair_cells(
     first: Sequence[int],
     exposures: Sequence[Overlapping],
@@ -100,7 +84,7 @@ def pair_cells(
         Pairs with a common cell, in the order of their numbers.
     """
     grid = CellGrid.from_bin_size(frame_shape, config.cell_size(frame_shape))
-    held = {i: [_Packed.of(ready) for ready in _prepared(exposures[i], config)] for i in first}
+    held = {i: [PackedPiece.of(ready) for ready in _prepared(exposures[i], config)] for i in first}
     found = []
     for j in range(min(first) + 1, len(exposures)):
         partners = [i for i in first if i < j and _meet(exposures[i], exposures[j])]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -51,6 +51,34 @@ class PreparedPiece:
     bad: NDArray[np.bool_]
     variance: NDArray[np.float32]
     step: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPiece:
+    """A piece that takes little more memory than its image, while others are read.
+
+    Parameters
+    ----------
+    rest : PreparedPiece
+        The piece without the pixels that do not count.
+    bits : ndarray of uint8
+        Those, eight in a byte.
+    """
+
+    rest: PreparedPiece
+    bits: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, piece: PreparedPiece) -> Self:
+        """Return a piece packed; nothing but its image is shared."""
+        variance = piece.variance.copy()  # a slice would keep the whole plane alive
+        rest = replace(piece, bad=np.empty((0, 0), bool), variance=variance)
+        return cls(rest, np.packbits(piece.bad, axis=1))
+
+    def piece(self) -> PreparedPiece:
+        """Return the piece."""
+        width = self.rest.window.shape[1]
+        return replace(self.rest, bad=np.unpackbits(self.bits, axis=1, count=width).view(bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +171,7 @@ def difference(
     references: Sequence[PreparedPiece],
     *,
     correction: ChebyshevModel | None = None,
+    reuse: bool = False,
 ) -> Difference:
     """Return the reference less a science piece.
 
@@ -154,16 +183,18 @@ def difference(
         Pieces of the reference; where several have a value, the first counts.
     correction : ChebyshevModel, optional
         Surface over the frame that is added to the reference.
+    reuse : bool
+        Write the pixels that do not count over those of the piece, which is not needed any more.
     """
     window, step = science.window, science.step
+    bad = science.bad if reuse else science.bad.copy()
     if len(references) == 1 and references[0].window == window and references[0].step == step:
         reference = references[0]
         image = reference.image - science.image
-        bad = reference.bad | science.bad
+        bad |= reference.bad
         variance = reference.variance + science.variance
     else:
         image = np.full(window.shape, np.nan, np.float32)
-        bad = science.bad.copy()
         variance = np.full(science.variance.shape, np.nan, np.float32)
         for reference in references:
             _fill(image, bad, variance, science, reference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,7 @@ from skytool.stages.match_bg.config import EXTRAPOLATED
 from skytool.stages.match_bg.fitting import fit_background, given_background
 from skytool.stages.match_bg.prepared import (
     Difference,
-    PreparedPiece,
+    PackedPiece,
     difference,
     prepare,
     quality_step,
@@ -84,9 +84,9 @@ class Reference:
     step: int = 1
     scale: float = 1.0
     correction: ChebyshevModel | None = None
-    _held: dict[int, PreparedPiece] = field(default_factory=dict)
+    _held: dict[int, PackedPiece] = field(default_factory=dict)
 
-    def at(self, window: Window) -> list[PreparedPiece]:
+    def at(self, window: Window) -> list[PackedPiece]:
         """Return the pieces that a window needs: the one with the same pixels, or all that meet it."""
         same = [k for k, piece in enumerate(self.pieces) if piece.window == window][:1]
         wanted = same or [
@@ -100,8 +100,7 @@ class Reference:
                 prepared = prepare(
                     piece.read(), piece.window, self.config, scale=self.scale, step=self.step
                 )
-                # A slice would keep the whole plane alive.
-                self._held[k] = replace(prepared, variance=prepared.variance.copy())
+                self._held[k] = PackedPiece.of(prepared)
         return [self._held[k] for k in wanted]
 
 
@@ -226,7 +225,12 @@ class Match:
             exposure = piece.read()
             step = self.reference.step
             prepared = prepare(exposure, piece.window, self.config, scale=self.scale, step=step)
-            found = difference(prepared, references, correction=self.reference.correction)
+            found = difference(
+                prepared,
+                [packed.piece() for packed in references],
+                correction=self.reference.correction,
+                reuse=True,
+            )
             del prepared
             if len(self.pieces) == 1:
                 self._held = exposure, found
