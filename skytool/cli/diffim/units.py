@@ -190,7 +190,9 @@ def make_difference(task: DiffimTask) -> list[Product]:
     science, template = task.science.read(), task.template.read()
     check_pair(science, template, on_one_grid=not task.files.align)
     science, template = _with_psf(science), _with_psf(template)
-    _warn_if_same(science, template)
+    if _are_same(science, template):  # noise of both is one, and nothing can be told from it
+        fit = replace(task.config.fit, correct_noise=False)
+        task = replace(task, config=replace(task.config, fit=fit))
     if task.files.align:
         template = aligned(template, science)
     sources = None if task.files.catalog is None else _listed(task, science)
@@ -211,19 +213,21 @@ def make_difference(task: DiffimTask) -> list[Product]:
     return [Product(path=str(path), metrics=metrics) for path in paths]
 
 
-def _warn_if_same(science: Exposure, template: Exposure) -> None:
-    """Warn of a template that is the science image."""
+def _are_same(science: Exposure, template: Exposure) -> bool:
+    """Return whether the template is the science image, and warn of it."""
     import numpy as np
 
-    if science.shape == template.shape and np.array_equal(
+    same = science.shape == template.shape and np.array_equal(
         science.image, template.image, equal_nan=True
-    ):
+    )
+    if same:
         warnings.warn(
             f"{science.name} and {template.name} have the same pixels: their difference is nothing "
             "but the error of the kernel.",
             SkytoolWarning,
             stacklevel=2,
         )
+    return same
 
 
 def _report(
