@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skytool.core.compiled import compiled_in_order
-from skytool.core.difference.detection_loops import label_pixels
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -100,10 +97,8 @@ def find_cosmic_rays(
     with np.errstate(invalid="ignore"):
         rows, columns = np.nonzero(~bad & (image > np.float32(rule.threshold) * np.sqrt(variance)))
     for _ in range(1 + rule.n_iterations):
-        sharp = np.zeros(rows.size, np.bool_)
-        _sharp_pixels(
-            image, variance, bad, flags, rows, columns, _STEPS, limits, rule.n_sigma, sharp
-        )
+        places = rows, columns
+        sharp = _sharp_pixels(image, variance, bad, flags, places, limits, rule.n_sigma)
         rows, columns = rows[sharp], columns[sharp]
         flags[rows, columns] = 1
         if not rows.size:
@@ -133,8 +128,11 @@ def _beside(
 
 def _bright_enough(flags: Plane, image: Plane, min_counts: float) -> tuple[Flags, int]:
     """Return the pixels of groups of enough light, and the number of groups."""
-    labels = np.zeros(flags.shape, np.int32)
-    count = label_pixels(flags, 1, labels)
+    if not flags.any():
+        return np.zeros(flags.shape, np.bool_), 0
+    from scipy.ndimage import label
+
+    labels, count = label(flags, structure=np.ones((3, 3), np.int8))
     rows, columns = np.nonzero(labels)
     of_pixel = labels[rows, columns]
     sums = np.bincount(of_pixel, weights=image[rows, columns], minlength=count + 1)
@@ -144,37 +142,30 @@ def _bright_enough(flags: Plane, image: Plane, min_counts: float) -> tuple[Flags
     return found, int(np.count_nonzero(kept[1:]))
 
 
-@compiled_in_order
 def _sharp_pixels(
     image: Plane,
     variance: Plane,
-    bad: Plane,
+    bad: Flags,
     flags: Plane,
-    rows: Plane,
-    columns: Plane,
-    steps: Plane,
-    limits: Plane,
+    places: tuple[NDArray[np.intp], NDArray[np.intp]],
+    limits: NDArray[np.float64],
     n_sigma: float,
-    sharp: Plane,
-) -> None:
-    """Tell which pixels stand out of their neighbours more than those of a star."""
+) -> Flags:
+    """Return which pixels stand out of their neighbours more than those of a star."""
     ny, nx = image.shape
-    for k in range(rows.size):
-        y, x = rows[k], columns[k]
-        low = image[y, x] - n_sigma * np.sqrt(variance[y, x])
-        if not low > 0.0:
-            continue
-        for axis in range(limits.size):
-            total, noise, n, known = 0.0, 0.0, 0, True
-            for side in (-1, 1):
-                i, j = y + side * steps[axis, 0], x + side * steps[axis, 1]
-                if i < 0 or j < 0 or i >= ny or j >= nx or bad[i, j]:
-                    known = False
-                    break
-                if not flags[i, j]:
-                    total += image[i, j]
-                    noise += variance[i, j]
-                    n += 1
-            if known and total + n_sigma * np.sqrt(noise) < n * limits[axis] * low:
-                sharp[k] = True
-                break
+    y, x = places
+    low = image[places] - n_sigma * np.sqrt(variance[places], dtype=np.float64)
+    sharp = np.zeros(y.size, np.bool_)
+    for (dy, dx), limit in zip(_STEPS, limits, strict=True):
+        total, noise, n = np.zeros((3, y.size))
+        known = np.ones(y.size, np.bool_)
+        for i, j in ((y - dy, x - dx), (y + dy, x + dx)):
+            inside = (i >= 0) & (j >= 0) & (i < ny) & (j < nx)
+            pixel = np.where(inside, i, y), np.where(inside, j, x)
+            known &= inside & ~bad[pixel]
+            counted = known & (flags[pixel] == 0)
+            total += np.where(counted, image[pixel], 0.0)
+            noise += np.where(counted, variance[pixel], 0.0)
+            n += counted
+        sharp |= known & (total + n_sigma * np.sqrt(noise) < n * limit * low)
+    return sharp & (low > 0.0)
