@@ -8,6 +8,7 @@ from scipy.signal import fftconvolve
 
 from skytool.core.difference.detection import detect
 from skytool.core.difference.score import matched_filter
+from skytool.core.difference.source_measure import point_fluxes
 from skytool.core.difference.source_psf import SourcePsf
 from skytool.core.matching.spatial_kernel import SpatialKernel
 from skytool.models.matching_kernel import MatchingKernel
@@ -15,6 +16,7 @@ from skytool.stages.diffim import DiffimConfig, SourceList, subtract
 from skytool.stages.diffim.preconvolution import preconvolved_score
 from skytool.stages.diffim.sources import find_sources
 from skytool.stages.diffim.sources_config import SourcesConfig
+from skytool.stages.diffim.sources_measure import Measured
 from tests.stages.pairs import (
     SCALE,
     SIGMA_SCIENCE,
@@ -149,6 +151,32 @@ def test_fluxes_of_transients_are_right_at_any_phase_with_the_psf_of_the_differe
     np.testing.assert_allclose(own, 1.0, atol=3e-3)
     assert wrong_psf(1.0) == pytest.approx(1.11, abs=0.01)
     np.testing.assert_allclose(plain, wrong_psf(SCALE), atol=0.003)
+
+
+def test_fluxes_of_transients_scatter_by_their_errors(scene):
+    science, template, _, result, free = scene
+    rng = np.random.default_rng(10)
+    rows, columns = np.array([(y, x) for y in range(45, 960, 34) for x in range(45, 1010, 34)]).T
+    open_sky = free[rows, columns]
+    y, x = (at[open_sky] + rng.uniform(-0.5, 0.5, open_sky.sum()) for at in (rows, columns))
+    ratio = 10 ** rng.uniform(np.log10(8), np.log10(50), y.size)
+    flux = ratio * np.where(np.arange(y.size) % 2, -1.0, 1.0)
+    flux /= signal_to_noise((SIGMA_SCIENCE, SIGMA_TEMPLATE))
+    added = science.image + drawn(SHAPE, y, x, flux, SIGMA_SCIENCE)
+    brighter = science.with_values(image=added.astype(np.float32))
+
+    made = subtract(brighter, template, FORWARD, kernel=result.kernel).difference
+    measured = Measured.of(made, ["NO_DATA", "EDGE"])
+    found = point_fluxes(measured.pixels, measured.psf, y=y, x=x)
+
+    assert y.size >= 400
+    pull = (found.flux - flux) / found.error
+    assert np.std(pull) == pytest.approx(1.0, abs=0.08)
+    # 0.3 %: the weighted mean of 500 ratios of a significance of 8 to 50
+    weight = 1.0 / found.error**2
+    mean = np.sum(weight * flux * found.flux) / np.sum(weight * flux**2)
+    assert mean == pytest.approx(1.0, abs=0.01)
+    assert np.median(np.abs(flux) / found.error / ratio) == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.fixture(scope="module")
