@@ -158,6 +158,8 @@ def _bright_pixels(
             for start, stop in zip(window[::2], window[1::2], strict=True)
         )
     )
+    if not rows.size or not columns.size:  # the window is too narrow for the light of one
+        return image, 0
     u, v = pixel_map.positions(rows, columns)
     seen = np.isfinite(u) & np.isfinite(v)
     y, x = np.rint(v[seen]) - part.y_start, np.rint(u[seen]) - part.x_start
