@@ -331,15 +331,15 @@ def _white_mask(
     return np.bitwise_or(spread, mask, out=spread)
 
 
-def white_psf(psf: Psf, kernel: SpatialKernel, shape: tuple[int, int]) -> Psf:
-    """Return a PSF convolved with the kernel that made noise white.
+def convolved_psf(psf: Psf, kernel: SpatialKernel, shape: tuple[int, int]) -> Psf:
+    """Return a PSF convolved with a kernel, with sum 1.
 
     Parameters
     ----------
     psf : Psf
-        PSF of the image that was not convolved.
+        PSF of the image.
     kernel : SpatialKernel
-        Whitening kernel.
+        Matching kernel or whitening kernel.
     shape : (int, int)
         Shape ``(ny, nx)`` of the image.
     """

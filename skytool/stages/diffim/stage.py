@@ -14,11 +14,11 @@ from skytool.stages.diffim.cosmic_rays import without_cosmic_rays
 from skytool.stages.diffim.differencing import (
     Planes,
     White,
+    convolved_psf,
     correlation_left,
     inner_part,
     subtracted,
     typical_noise,
-    white_psf,
     whitened,
 )
 from skytool.stages.diffim.grids import check_bands, grid_shift
@@ -256,10 +256,13 @@ def _result(
     assert science.psf is not None  # noqa: S101  its width was measured
     assert template.psf is not None  # noqa: S101  its width was measured
     psfs = science.psf, template.psf.shifted(-plan.shift[0], -plan.shift[1])
-    psf = plain = psfs[1 if plan.convolved == "SCIENCE" else 0]
-    if white is not None:
-        psf = white_psf(psf, white.whitening.kernel, science.shape)
     kernel, sizes = found.kernel, plan.sizes
+    psf = science.psf
+    if kernel.convolved == "SCIENCE":  # light that the template lacks was convolved, too
+        psf = convolved_psf(psf, kernel.kernel, science.shape) if kernel.sum > 0.0 else psfs[1]
+    plain = psf
+    if white is not None:
+        psf = convolved_psf(psf, white.whitening.kernel, science.shape)
     metrics |= kernel_metrics(kernel) | scale_metrics(kernel, science, template)
     metrics |= {
         "template_coverage": pair.coverage,
