@@ -303,9 +303,7 @@ def test_stars_are_not_clipped_when_the_seeing_varies(rng):
     clipped, _ = combined(images, variances)
     by_scatter, _ = combined(images, variances, clipping=Clipping(3, 2, "scatter"))
 
-    bright = [
-        place for at, place in enumerate(places) if at % 3
-    ]  # noise clips one value of a faint one
+    bright = [place for at, place in enumerate(places) if at % 3]  # noise is little of their light
 
     def worst(out):
         boxes = [np.s_[y - 6 : y + 7, x - 6 : x + 7] for y, x in bright]
@@ -313,7 +311,12 @@ def test_stars_are_not_clipped_when_the_seeing_varies(rng):
 
     assert worst(clipped) < 1e-3
     assert worst(by_scatter) > 3e-3
-    assert flagged(clipped, CLIPPED).mean() < 2e-3
+    lost, on_stars = flagged(clipped, CLIPPED), np.zeros(clipped.image.shape, np.bool_)
+    for y, x in places:
+        on_stars[y - 6 : y + 7, x - 6 : x + 7] = True
+    by_noise, n = lost[~on_stars].mean(), np.count_nonzero(on_stars)
+    # clipped pixels come in groups of about nine, with what is clipped beside them
+    assert lost[on_stars].mean() < by_noise + 4 * np.sqrt(9 * by_noise / n)
 
 
 def test_clipping_by_scatter_loses_good_values_where_they_are_few(rng):
